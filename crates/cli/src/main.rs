@@ -1,0 +1,2 @@
+//! The perigee program.
+fn main() {}

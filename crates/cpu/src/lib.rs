@@ -1,0 +1,1 @@
+//! Arithmetic on the CPU: quantised matmul, MLA attention, the few float operations.

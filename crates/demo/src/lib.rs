@@ -1,0 +1,3 @@
+//! The embedded demonstration model: bytes only.
+
+#![forbid(unsafe_code)]

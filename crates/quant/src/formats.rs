@@ -1,0 +1,1 @@
+//! One file per type: block layout, scalar decoder, scalar encoder.

@@ -1,0 +1,15 @@
+//! GGML block formats: the bytes of a quantised row and what they mean.
+//!
+//! One table, [`kind`], names every type a model file of the family can hold
+//! (id, block geometry, decoder, encoder); `formats/` has one file per type with
+//! the exact scalar arithmetic that every faster kernel is tested against.
+//!
+//! This crate knows nothing of files, threads, instruction sets or devices.
+//! Start reading at [`QuantKind`].
+
+#![forbid(unsafe_code)]
+
+mod formats;
+mod kind;
+
+pub use kind::{QuantKind, QuantizeError};

@@ -1,0 +1,2 @@
+//! HTTP in, SSE out.
+#![forbid(unsafe_code)]

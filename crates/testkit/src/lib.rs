@@ -1,0 +1,3 @@
+//! Synthetic models, the f64 reference forward pass, error norms. Development only.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! One harness for the tests that need more than one crate.
