@@ -4,10 +4,14 @@
 //! Start at [`Model`], then `deepseek2/forward.rs`.
 
 mod batch;
+mod deepseek2;
 mod error;
+mod load;
 
 pub use batch::{Batch, BlockId, Outputs, Run};
+pub use deepseek2::Deepseek2;
 pub use error::{ForwardError, LoadError};
+pub use load::{LoadMode, LoadOptions, load};
 
 /// What the engine needs to know to schedule.
 #[derive(Clone, Copy, Debug)]

@@ -1,5 +1,15 @@
-//! The machine: how many cores this process may use, and a pool of workers on them.
+//! The machine: what this process may use of it, and a pool of workers on it.
+//!
+//! Knows nothing of tensors or models. Start at [`Pool`]; [`Machine`] says how many
+//! threads it should have, [`ZeroedBytes`] and [`DisjointMut`] are the memory that its
+//! loops work on.
 
+mod disjoint;
+mod machine;
 mod pool;
+mod zeroed;
 
+pub use disjoint::DisjointMut;
+pub use machine::Machine;
 pub use pool::Pool;
+pub use zeroed::{OutOfMemory, ZeroedBytes};

@@ -1,0 +1,54 @@
+//! What this process may use of the machine.
+
+use std::fs;
+use std::thread;
+
+/// Facts about the machine, read from the system when asked.
+pub struct Machine;
+
+impl Machine {
+    /// Cores that this process may use: its affinity mask and the CPU quota of its cgroup
+    /// bound it. At least 1.
+    pub fn available_cores() -> usize {
+        thread::available_parallelism().map_or(1, usize::from)
+    }
+
+    /// Bytes of memory that this process could hold if it were alone: the RAM, or the limit of
+    /// its cgroup (version 2) when that is lower. `None` where the system does not say.
+    pub fn memory_limit() -> Option<u64> {
+        let ram = fs::read_to_string("/proc/meminfo")
+            .ok()
+            .and_then(|text| ram_bytes(&text));
+        let cgroup = fs::read_to_string("/sys/fs/cgroup/memory.max")
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
+        ram.into_iter().chain(cgroup).min()
+    }
+}
+
+/// `MemTotal` of `/proc/meminfo`, in bytes.
+fn ram_bytes(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_total_is_read_in_bytes() {
+        let text = "MemTotal:       16316412 kB\nMemFree:          524288 kB\n";
+        assert_eq!(ram_bytes(text), Some(16_316_412 * 1024));
+        assert_eq!(ram_bytes("MemFree: 1 kB\n"), None);
+        assert_eq!(ram_bytes("MemTotal: lots\n"), None);
+    }
+
+    #[test]
+    fn there_is_at_least_one_core() {
+        assert!(Machine::available_cores() >= 1);
+    }
+}

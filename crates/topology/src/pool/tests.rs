@@ -1,0 +1,83 @@
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+
+fn check_each_index_runs_once(n_threads: usize, n: usize) {
+    let pool = Pool::new(n_threads);
+    let counts: Vec<AtomicUsize> = (0..n).map(|_| AtomicUsize::new(0)).collect();
+    for round in 1..=50 {
+        pool.for_each_worker(n, &|worker, i| {
+            assert!(worker < pool.n_threads());
+            counts[i].fetch_add(1, Ordering::Relaxed);
+        });
+        for (i, count) in counts.iter().enumerate() {
+            let count = count.load(Ordering::Relaxed);
+            assert_eq!(count, round, "index {i} of {n} on {n_threads} threads");
+        }
+    }
+}
+
+#[test]
+fn each_index_runs_exactly_once() {
+    for n_threads in [0, 1, 2, 3, 16] {
+        for n in [0, 1, 2, 7, 1000] {
+            check_each_index_runs_once(n_threads, n);
+        }
+    }
+}
+
+#[test]
+fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
+    for n_threads in [1, 2, 4] {
+        let pool = Pool::new(n_threads);
+        let result = panic::catch_unwind(AssertUnwindSafe(|| {
+            pool.for_each(100, &|i| assert_ne!(i, 37, "index 37"));
+        }));
+        let payload = result.expect_err("the body panics");
+        let text = payload.downcast_ref::<String>().expect("a formatted panic");
+        assert!(text.contains("index 37"), "{text}");
+        let sum = AtomicUsize::new(0);
+        pool.for_each(100, &|i| {
+            sum.fetch_add(i, Ordering::Relaxed);
+        });
+        assert_eq!(sum.into_inner(), 4950);
+    }
+}
+
+#[test]
+#[should_panic(expected = "do not nest")]
+fn a_nested_loop_is_refused() {
+    let pool = Pool::new(2);
+    pool.for_each(4, &|_| pool.for_each(4, &|_| ()));
+}
+
+#[test]
+fn chunks_cover_the_slice_and_do_not_meet() {
+    let pool = Pool::new(3);
+    let mut values = vec![0usize; 1003];
+    pool.for_chunks(&mut values, 10, &|i, chunk| {
+        chunk.iter_mut().for_each(|value| *value += i + 1);
+    });
+    for (i, value) in values.iter().enumerate() {
+        assert_eq!(*value, i / 10 + 1);
+    }
+}
+
+#[test]
+fn callers_of_one_pool_take_turns() {
+    let pool = Pool::new(2);
+    let sum = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..200 {
+                    pool.for_each(5, &|i| {
+                        sum.fetch_add(i, Ordering::Relaxed);
+                    });
+                }
+            });
+        }
+    });
+    assert_eq!(sum.into_inner(), 4 * 200 * 10);
+}
