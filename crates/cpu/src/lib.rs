@@ -1,1 +1,28 @@
-//! Arithmetic on the CPU: quantised matmul, MLA attention, the few float operations.
+//! Arithmetic on the CPU: quantised matmul, MLA attention, experts, the few float operations.
+//!
+//! Knows quantised rows, token rows and worker pools; knows no layers and no tensor names.
+//! Everything here gives the same bits whatever the number of threads and whichever other
+//! tokens are in the batch: each output element is one sum in one fixed order (`simd.rs`), and
+//! work is cut along outputs, or along positions at fixed places.
+//!
+//! Start at [`matmul`], which shows the pattern: a task dequantises a few rows into the scratch
+//! memory of its worker and dots them with the rows of all tokens.
+
+mod absorbed;
+mod expanded;
+mod experts;
+mod float_ops;
+mod latent;
+mod matmul;
+mod matrix;
+mod simd;
+mod workers;
+
+pub use absorbed::Absorbed;
+pub use expanded::{Expanded, KeyUp};
+pub use experts::{ExpertGroups, Experts};
+pub use float_ops::{add, apply_rope, rms_norm, rope_table, sigmoid, silu_mul, softmax};
+pub use latent::{LatentCache, LatentShape, Queries};
+pub use matmul::{At, matmul, matmul_stack, matmul_stack_transposed, scratch_len};
+pub use matrix::{Matrix, Stack};
+pub use workers::Workers;

@@ -1,0 +1,176 @@
+//! Routed experts: `y[t] += Σ_e weight(t, e) · W_down,e ( silu(W_gate,e x_t) ⊙ W_up,e x_t )`.
+//!
+//! Tokens are grouped by expert, so that the rows of an expert are decoded once a batch. A
+//! token's experts are added in ascending order of their index, whatever the batch.
+
+use perigee_topology::DisjointMut;
+
+use crate::matmul::{TILE_ROWS, dequantized_tile, for_tiles, task_rows};
+use crate::simd::{BLOCK, dot_rows};
+use crate::{Stack, Workers, silu_mul};
+
+/// Which tokens go to which expert.
+pub struct ExpertGroups {
+    /// Experts that have tokens, in ascending order.
+    active: Vec<u32>,
+    /// First pair of each expert; one more than experts.
+    starts: Vec<u32>,
+    /// Token of each pair; pairs sorted by expert, then by token.
+    tokens: Vec<u32>,
+    /// Weight of each pair.
+    weights: Vec<f32>,
+}
+
+impl ExpertGroups {
+    /// Room for `max_pairs` (token, expert) pairs.
+    pub fn new(n_experts: usize, max_pairs: usize) -> Self {
+        Self {
+            active: Vec::with_capacity(n_experts),
+            starts: vec![0; n_experts + 1],
+            tokens: vec![0; max_pairs],
+            weights: vec![0.0; max_pairs],
+        }
+    }
+
+    /// Groups the selection of each token: `experts` and `weights` are `[n_tokens, top_k]`.
+    ///
+    /// # Panics
+    /// When there are more pairs than room, or an expert does not exist.
+    pub fn group(&mut self, experts: &[u32], weights: &[f32], top_k: usize) {
+        assert_eq!(experts.len(), weights.len());
+        // Counting sort: counts shifted by one become starts, then ends, then starts again.
+        self.starts.fill(0);
+        for expert in experts {
+            self.starts[*expert as usize + 1] += 1;
+        }
+        self.active.clear();
+        for expert in 0..self.starts.len() - 1 {
+            if self.starts[expert + 1] > 0 {
+                self.active.push(expert as u32);
+            }
+            self.starts[expert + 1] += self.starts[expert];
+        }
+        for (i, (expert, weight)) in experts.iter().zip(weights).enumerate() {
+            let pair = &mut self.starts[*expert as usize];
+            self.tokens[*pair as usize] = (i / top_k) as u32;
+            self.weights[*pair as usize] = *weight;
+            *pair += 1;
+        }
+        let n = self.starts.len();
+        self.starts.copy_within(0..n - 1, 1);
+        self.starts[0] = 0;
+    }
+
+    /// Pairs of an expert.
+    fn pairs(&self, expert: usize) -> std::ops::Range<usize> {
+        self.starts[expert] as usize..self.starts[expert + 1] as usize
+    }
+}
+
+/// The weights of all experts of a layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Experts<'a> {
+    /// `[hidden → intermediate]` per expert.
+    pub gate: Stack<'a>,
+    /// `[hidden → intermediate]` per expert.
+    pub up: Stack<'a>,
+    /// `[intermediate → hidden]` per expert.
+    pub down: Stack<'a>,
+}
+
+impl Experts<'_> {
+    /// Scratch floats that a worker needs.
+    pub fn scratch_len(hidden: usize, intermediate: usize) -> usize {
+        TILE_ROWS * (2 * hidden).max(intermediate)
+    }
+
+    /// Adds the experts' outputs to `y`. `x, y: [n_tokens, hidden]`; `activations: [pairs,
+    /// intermediate]` is overwritten.
+    ///
+    /// # Panics
+    /// When a buffer is too short.
+    pub fn forward(
+        &self,
+        workers: &Workers,
+        groups: &ExpertGroups,
+        x: &[f32],
+        activations: &mut [f32],
+        y: &mut [f32],
+    ) {
+        self.gate_up(workers, groups, x, activations);
+        self.down(workers, groups, activations, y);
+    }
+
+    /// `activations[pair] = silu(W_gate x) ⊙ W_up x`; a task is some rows of one expert.
+    fn gate_up(&self, workers: &Workers, groups: &ExpertGroups, x: &[f32], out: &mut [f32]) {
+        let (hidden, n_rows) = (self.gate.n_in(), self.gate.n_rows());
+        let task_rows = task_rows(2 * hidden, n_rows);
+        let n_tasks = n_rows.div_ceil(task_rows);
+        let out = DisjointMut::new(out);
+        workers.for_each(n_tasks * groups.active.len(), &|task, scratch| {
+            let expert = groups.active[task / n_tasks] as usize;
+            let (gate, up) = (self.gate.item(expert), self.up.item(expert));
+            let first = task % n_tasks * task_rows;
+            let (gate_scratch, up_scratch) = scratch.split_at_mut(TILE_ROWS * hidden);
+            for_tiles(first..n_rows.min(first + task_rows), |rows| {
+                let gate_tile = dequantized_tile(&gate, rows.clone(), gate_scratch);
+                let up_tile = dequantized_tile(&up, rows.clone(), up_scratch);
+                let pairs = groups.pairs(expert);
+                for pair in pairs.clone().step_by(BLOCK) {
+                    let n = BLOCK.min(pairs.end - pair);
+                    let mut block = [[].as_slice(); BLOCK];
+                    for (row, token) in block.iter_mut().zip(&groups.tokens[pair..pair + n]) {
+                        *row = &x[*token as usize * hidden..][..hidden];
+                    }
+                    let mut sums = [[0.0; BLOCK * TILE_ROWS]; 2];
+                    let [gate, up] = sums.each_mut().map(|sums| &mut sums[..n * rows.len()]);
+                    dot_rows(gate_tile, &block[..n], gate);
+                    dot_rows(up_tile, &block[..n], up);
+                    silu_mul(gate, up);
+                    for (j, values) in gate.chunks_exact(rows.len()).enumerate() {
+                        let start = (pair + j) * n_rows + rows.start;
+                        // SAFETY: a (pair, row) belongs to one task: a pair to one expert, a
+                        // row of an expert to one range of rows.
+                        unsafe { out.range(start, rows.len()) }.copy_from_slice(values);
+                    }
+                }
+            });
+        });
+    }
+
+    /// `y[t] += Σ weight · W_down activations`; a task is some rows of all experts, in order.
+    fn down(&self, workers: &Workers, groups: &ExpertGroups, activations: &[f32], y: &mut [f32]) {
+        let (n_in, hidden) = (self.down.n_in(), self.down.n_rows());
+        let task_rows = task_rows(n_in * groups.active.len(), hidden).min(TILE_ROWS);
+        let y = DisjointMut::new(y);
+        workers.for_each(hidden.div_ceil(task_rows), &|task, scratch| {
+            let rows = task * task_rows..hidden.min((task + 1) * task_rows);
+            for expert in &groups.active {
+                let down = self.down.item(*expert as usize);
+                let tile = dequantized_tile(&down, rows.clone(), scratch);
+                let pairs = groups.pairs(*expert as usize);
+                for pair in pairs.clone().step_by(BLOCK) {
+                    let n = BLOCK.min(pairs.end - pair);
+                    let mut block = [[].as_slice(); BLOCK];
+                    for (j, row) in block[..n].iter_mut().enumerate() {
+                        *row = &activations[(pair + j) * n_in..][..n_in];
+                    }
+                    let mut sums = [0.0; BLOCK * TILE_ROWS];
+                    let sums = &mut sums[..n * rows.len()];
+                    dot_rows(tile, &block[..n], sums);
+                    for (j, sums) in sums.chunks_exact(rows.len()).enumerate() {
+                        let start = groups.tokens[pair + j] as usize * hidden + rows.start;
+                        // SAFETY: these columns of `y` belong to this task.
+                        let y = unsafe { y.range(start, rows.len()) };
+                        for (y, sum) in y.iter_mut().zip(sums) {
+                            *y += groups.weights[pair + j] * sum;
+                        }
+                    }
+                }
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+use super::*;
+
+/// A sequence of floats in −1..1.
+pub(crate) fn noise(n: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
+    (0..n)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+/// The stated sum: lanes, tail, tree.
+fn dot_as_stated(w: &[f32], x: &[f32]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    for (i, (w, x)) in w.iter().zip(x).enumerate() {
+        lanes[i % LANES] = w.mul_add(*x, lanes[i % LANES]);
+    }
+    sum_tree(lanes)
+}
+
+#[test]
+fn dot_is_the_stated_sum_in_every_block_shape() {
+    for len in [1, 15, 16, 17, 64, 100, 576] {
+        for n_rows in [1, 2, 3, 4, 5, 7, 16] {
+            let w = noise(n_rows * (len + 3), 1);
+            let x = noise(4 * len, 2);
+            let panel = Panel {
+                values: &w,
+                n_rows,
+                stride: len + 3,
+            };
+            for n in 1..=4 {
+                let rows: Vec<&[f32]> = x.chunks_exact(len).take(n).collect();
+                let mut out = vec![f32::NAN; n * n_rows];
+                dot_rows(panel, &rows, &mut out);
+                for (t, row) in rows.iter().enumerate() {
+                    for r in 0..n_rows {
+                        let expected = dot_as_stated(panel.row(r, len), row);
+                        let got = out[t * n_rows + r];
+                        assert_eq!(got.to_bits(), expected.to_bits(), "{len} {n_rows} {n}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn accumulate_adds_rows_in_ascending_order() {
+    for len in [1, 16, 31, 32, 48, 53, 128] {
+        for n_rows in [1, 2, 32] {
+            let rows = noise(n_rows * (len + 1), 3);
+            let p = noise(4 * n_rows, 4);
+            let panel = Panel {
+                values: &rows,
+                n_rows,
+                stride: len + 1,
+            };
+            for n in 1..=4 {
+                let p: Vec<&[f32]> = p.chunks_exact(n_rows).take(n).collect();
+                let before = noise(n * (len + 2), 5);
+                let mut out = before.clone();
+                accumulate_rows(&p, panel, len, &mut out, len + 2);
+                for (i, (got, before)) in out.iter().zip(&before).enumerate() {
+                    let (j, column) = (i / (len + 2), i % (len + 2));
+                    let terms = (0..n_rows).filter(|_| column < len);
+                    let expected = terms.fold(*before, |sum, r| {
+                        p[j][r].mul_add(rows[r * (len + 1) + column], sum)
+                    });
+                    assert_eq!(got.to_bits(), expected.to_bits(), "{len} {n_rows} {n}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn every_instruction_set_gives_the_same_bits() {
+
+    let (w, x) = (noise(5 * 77, 6), noise(3 * 77, 7));
+    let x: Vec<&[f32]> = x.chunks_exact(77).collect();
+    let w = Panel {
+        values: &w,
+        n_rows: 5,
+        stride: 77,
+    };
+    let p: Vec<&[f32]> = x.iter().map(|row| &row[..5]).collect();
+    let rows = w;
+    let kernels = [
+        Kernel::Dot { w, x: &x },
+        Kernel::Accumulate {
+            p: &p,
+            rows,
+            len: 77,
+        },
+    ];
+    for kernel in kernels {
+        let stride = if matches!(kernel, Kernel::Dot { .. }) {
+            5
+        } else {
+            77
+        };
+        let run = |run: &dyn Fn(&mut [f32])| {
+            let mut out = vec![0.25; 3 * 77];
+            run(&mut out);
+            out.iter().map(|x| x.to_bits()).collect::<Vec<u32>>()
+        };
+        // SAFETY: plain floats need no instruction set.
+        let plain = run(&|out| unsafe { run_on::<[f32; LANES]>(kernel, out, stride) });
+        if is_x86_feature_detected!("avx") && is_x86_feature_detected!("fma") {
+            // SAFETY: detected.
+            let fma = run(&|out| unsafe { run_fma(kernel, out, stride) });
+            assert_eq!(plain, fma);
+        } else {
+            println!("skipped: no AVX and FMA");
+        }
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: detected.
+            let avx512 = run(&|out| unsafe { run_avx512(kernel, out, stride) });
+            assert_eq!(plain, avx512);
+        } else {
+            println!("skipped: no AVX-512");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Threads with scratch memory.
+
+use std::sync::{Mutex, PoisonError};
+
+use perigee_topology::Pool;
+
+/// A pool whose workers have f32 scratch memory of their own, allocated once.
+pub struct Workers {
+    pool: Pool,
+    /// One per thread. A worker locks its own only, so a lock is never contended.
+    scratch: Vec<Mutex<Box<[f32]>>>,
+}
+
+impl Workers {
+    /// `n_threads` (the caller included), each with `scratch_len` floats: the largest need of
+    /// the operations that will run (each names its own).
+    pub fn new(n_threads: usize, scratch_len: usize) -> Self {
+        let pool = Pool::new(n_threads);
+        let scratch = (0..pool.n_threads())
+            .map(|_| Mutex::new(vec![0.0; scratch_len].into_boxed_slice()))
+            .collect();
+        Self { pool, scratch }
+    }
+
+    /// The threads, for loops without scratch memory.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Threads in the team, the caller included.
+    pub fn n_threads(&self) -> usize {
+        self.pool.n_threads()
+    }
+
+    /// Runs `body(i, scratch)` once for each `i` in `0..n`, on all threads. What an earlier body
+    /// left in `scratch` is undefined.
+    pub fn for_each(&self, n: usize, body: &(dyn Fn(usize, &mut [f32]) + Sync)) {
+        self.pool.for_each_worker(n, &|worker, i| {
+            // A panic in an earlier body leaves floats behind, nothing that could be broken.
+            let mut scratch = self.scratch[worker]
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            body(i, &mut scratch);
+        });
+    }
+}
