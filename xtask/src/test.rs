@@ -1,0 +1,95 @@
+//! `cargo xtask test`: one build, every test, one count.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use std::time::Instant;
+
+use crate::step::{self, Result, cargo, root};
+use crate::{system, venv};
+
+/// The client that most agents are built on, as a second opinion beside our own.
+const PYTHON_CLIENTS: &[&str] = &["openai==3.52.0"];
+
+/// The scripted model is part of the test build, so that there is one build graph.
+const FEATURES: [&str; 3] = ["--workspace", "--features", "perigee-cli/scripted"];
+
+/// Builds everything once, then runs the tests whose names contain `filter`.
+pub(crate) fn run(filter: &[String]) -> Result<()> {
+    let started = Instant::now();
+    system::provide("curl", "curl");
+    let python = venv::provide("clients", PYTHON_CLIENTS);
+    if let Err(error) = &python {
+        eprintln!("==> tests with Python clients will be skipped: {error}");
+    }
+    step::run("building the program", cargo(&["build"]).args(FEATURES))?;
+    step::run("building the tests", cargo(&["test", "--no-run"]).args(FEATURES))?;
+    let mut command = cargo(&["test", "--no-fail-fast"]);
+    command.args(FEATURES).arg("--").args(["--nocapture", "--test-threads=2"]).args(filter);
+    if let Ok(python) = &python {
+        command.env("PERIGEE_TEST_PYTHON", python);
+    }
+    let counts = run_counting(&mut command)?;
+    eprintln!("==> {:.0} s in all", started.elapsed().as_secs_f64());
+    println!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
+    if counts.failed > 0 || !counts.success {
+        return Err("there are failures".to_owned());
+    }
+    Ok(())
+}
+
+/// Formatting and lints, with warnings as errors.
+pub(crate) fn lint() -> Result<()> {
+    step::run("checking the formatting", &mut cargo(&["fmt", "--all", "--check"]))?;
+    step::run("clippy", cargo(&["clippy", "--all-targets"]).args(FEATURES).args(["--", "-D", "warnings"]))
+}
+
+#[derive(Default)]
+struct Counts {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+    success: bool,
+}
+
+/// Runs cargo test, passing its output on, and adds up its result lines. A suite that lacks a
+/// tool prints a line `skipped: …`.
+fn run_counting(command: &mut std::process::Command) -> Result<Counts> {
+    eprintln!("==> running the tests");
+    let mut child = command
+        .current_dir(root())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("cargo test: {error}"))?;
+    let output = child.stdout.take().expect("stdout was piped");
+    let mut counts = Counts::default();
+    for line in BufReader::new(output).lines() {
+        let line = line.map_err(|error| format!("reading the output of cargo test: {error}"))?;
+        println!("{line}");
+        if let Some(result) = line.strip_prefix("test result: ") {
+            counts.passed += number_before(result, " passed");
+            counts.failed += number_before(result, " failed");
+            counts.skipped += number_before(result, " ignored");
+        }
+        counts.skipped += usize::from(line.contains("skipped: "));
+    }
+    counts.success = child.wait().is_ok_and(|status| status.success());
+    Ok(counts)
+}
+
+/// The number that stands before `word`: 12 in `ok. 12 passed; 0 failed`.
+fn number_before(text: &str, word: &str) -> usize {
+    text.split(word).next().and_then(|head| head.rsplit(' ').next()).and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_read_from_the_result_line() {
+        let line = "ok. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s";
+        assert_eq!(number_before(line, " passed"), 12);
+        assert_eq!(number_before(line, " failed"), 3);
+        assert_eq!(number_before(line, " ignored"), 1);
+    }
+}
