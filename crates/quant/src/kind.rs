@@ -1,41 +1,184 @@
 //! The table of types: one row each.
 
+use crate::formats::{bf16, f16, f32, iq3_k, iq4_k, iq6_k, q4_0, q6_k, q8_0};
+use crate::names::NAMES;
+
 /// A tensor encoding that Perigee can decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum QuantKind { F32, F16, Bf16, Q4_0, Q8_0, Q6K, Iq3K, Iq4K, Iq6K }
+pub enum QuantKind {
+    /// IEEE binary32.
+    F32,
+    /// IEEE binary16.
+    F16,
+    /// The upper half of binary32.
+    Bf16,
+    /// 32 weights of 4 bits, one scale.
+    Q4_0,
+    /// 32 weights of 8 bits, one scale.
+    Q8_0,
+    /// 256 weights of 6 bits, 16 scales of 8 bits.
+    Q6K,
+    /// 256 weights of 3 bits into two tables, 16 odd scales.
+    Iq3K,
+    /// 256 weights of 4 bits into two tables, 16 scales of 6 bits.
+    Iq4K,
+    /// 256 weights of 6 bits into two tables, 16 scales of 8 bits.
+    Iq6K,
+}
 
 /// Why a row could not be encoded.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum QuantizeError {
     /// The type has a decoder only.
     #[error("{0} has no encoder")]
     NoEncoder(&'static str),
 }
 
+type Encode = fn(&[f32], Option<&[f32]>, &mut [u8]);
+
+/// What the table knows of a type.
+struct Row {
+    kind: QuantKind,
+    id: u32,
+    name: &'static str,
+    block_len: usize,
+    block_bytes: usize,
+    row_meta_bytes: usize,
+    dequantize: fn(&[u8], &mut [f32]),
+    quantize: Option<Encode>,
+}
+
+#[rustfmt::skip]
+const TABLE: &[Row] = &[
+    Row { kind: QuantKind::F32,  id: 0,   name: "F32",   block_len: 1,   block_bytes: 4,   row_meta_bytes: 0, dequantize: f32::dequantize,   quantize: Some(f32::quantize) },
+    Row { kind: QuantKind::F16,  id: 1,   name: "F16",   block_len: 1,   block_bytes: 2,   row_meta_bytes: 0, dequantize: f16::dequantize,   quantize: Some(f16::quantize) },
+    Row { kind: QuantKind::Bf16, id: 30,  name: "BF16",  block_len: 1,   block_bytes: 2,   row_meta_bytes: 0, dequantize: bf16::dequantize,  quantize: Some(bf16::quantize) },
+    Row { kind: QuantKind::Q4_0, id: 2,   name: "Q4_0",  block_len: 32,  block_bytes: 18,  row_meta_bytes: 0, dequantize: q4_0::dequantize,  quantize: Some(q4_0::quantize) },
+    Row { kind: QuantKind::Q8_0, id: 8,   name: "Q8_0",  block_len: 32,  block_bytes: 34,  row_meta_bytes: 0, dequantize: q8_0::dequantize,  quantize: Some(q8_0::quantize) },
+    Row { kind: QuantKind::Q6K,  id: 14,  name: "Q6_K",  block_len: 256, block_bytes: 210, row_meta_bytes: 0, dequantize: q6_k::dequantize,  quantize: None },
+    Row { kind: QuantKind::Iq3K, id: 138, name: "IQ3_K", block_len: 256, block_bytes: 110, row_meta_bytes: 0, dequantize: iq3_k::dequantize, quantize: None },
+    Row { kind: QuantKind::Iq4K, id: 139, name: "IQ4_K", block_len: 256, block_bytes: 144, row_meta_bytes: 0, dequantize: iq4_k::dequantize, quantize: None },
+    Row { kind: QuantKind::Iq6K, id: 141, name: "IQ6_K", block_len: 256, block_bytes: 212, row_meta_bytes: 0, dequantize: iq6_k::dequantize, quantize: None },
+];
+
 impl QuantKind {
     /// Every kind, in the order of the table.
-    pub const ALL: &'static [Self] = &[Self::F32, Self::F16, Self::Bf16, Self::Q4_0, Self::Q8_0, Self::Q6K, Self::Iq3K, Self::Iq4K, Self::Iq6K];
+    pub const ALL: &'static [Self] = &[
+        Self::F32,
+        Self::F16,
+        Self::Bf16,
+        Self::Q4_0,
+        Self::Q8_0,
+        Self::Q6K,
+        Self::Iq3K,
+        Self::Iq4K,
+        Self::Iq6K,
+    ];
+
     /// The kind with this `ggml_type` id; `None` for an id this build cannot decode.
-    pub fn from_id(_id: u32) -> Option<Self> { todo!() }
+    pub fn from_id(id: u32) -> Option<Self> {
+        TABLE.iter().find(|row| row.id == id).map(|row| row.kind)
+    }
+
     /// The kind with this name, case-insensitively: `iq3_k`, `Q8_0`.
-    pub fn from_name(_name: &str) -> Option<Self> { todo!() }
+    pub fn from_name(name: &str) -> Option<Self> {
+        TABLE.iter().find(|row| row.name.eq_ignore_ascii_case(name)).map(|row| row.kind)
+    }
+
     /// The name of a known `ggml_type` id, decodable or not, for error messages.
-    pub fn name_of_id(_id: u32) -> Option<&'static str> { todo!() }
+    pub fn name_of_id(id: u32) -> Option<&'static str> {
+        NAMES.iter().find(|(known, _)| *known == id).map(|&(_, name)| name)
+    }
+
+    fn row(self) -> &'static Row {
+        // The enum and the table have one order; a test checks it.
+        &TABLE[self as usize]
+    }
+
     /// The `ggml_type` id in files.
-    pub fn id(self) -> u32 { todo!() }
+    pub fn id(self) -> u32 {
+        self.row().id
+    }
+
     /// The name as the GGUF tools print it: `IQ3_K`.
-    pub fn name(self) -> &'static str { todo!() }
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
     /// Weights in one block.
-    pub fn block_len(self) -> usize { todo!() }
+    pub fn block_len(self) -> usize {
+        self.row().block_len
+    }
+
     /// Bytes of one block.
-    pub fn block_bytes(self) -> usize { todo!() }
+    pub fn block_bytes(self) -> usize {
+        self.row().block_bytes
+    }
+
     /// Bytes stored once per row, before its blocks.
-    pub fn row_meta_bytes(self) -> usize { todo!() }
-    /// Bytes of a row of `n` weights; `None` when `n` is not a multiple of the block length or the size overflows.
-    pub fn row_bytes(self, _n: usize) -> Option<usize> { todo!() }
-    /// Decodes one row. `bytes.len() == row_bytes(out.len())` is asserted.
-    pub fn dequantize_row(self, _bytes: &[u8], _out: &mut [f32]) { todo!() }
-    /// Encodes one row of `x.len()` weights; `importance` has one weight per column.
-    pub fn quantize_row(self, _x: &[f32], _importance: Option<&[f32]>, _out: &mut [u8]) -> Result<(), QuantizeError> { todo!() }
+    pub fn row_meta_bytes(self) -> usize {
+        self.row().row_meta_bytes
+    }
+
+    /// Bytes of a row of `n` weights; `None` when `n` is not a multiple of the block length or
+    /// the size overflows.
+    pub fn row_bytes(self, n: usize) -> Option<usize> {
+        let row = self.row();
+        if !n.is_multiple_of(row.block_len) {
+            return None;
+        }
+        (n / row.block_len).checked_mul(row.block_bytes)?.checked_add(row.row_meta_bytes)
+    }
+
+    /// Decodes one row of `out.len()` weights, exactly as the reference decoders do: every
+    /// product is rounded to f32 on its own.
+    ///
+    /// # Panics
+    /// If `bytes.len()` is not `row_bytes(out.len())`.
+    pub fn dequantize_row(self, bytes: &[u8], out: &mut [f32]) {
+        assert_eq!(Some(bytes.len()), self.row_bytes(out.len()), "bytes of a {} row of {}", self.name(), out.len());
+        (self.row().dequantize)(bytes, out);
+    }
+
+    /// Encodes one row of `x.len()` weights. `importance` weighs the squared error of each
+    /// column (an imatrix row); types that round plainly ignore it.
+    ///
+    /// # Errors
+    /// The type has no encoder.
+    ///
+    /// # Panics
+    /// If `out.len()` is not `row_bytes(x.len())`, or `importance` has another length than `x`.
+    pub fn quantize_row(self, x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) -> Result<(), QuantizeError> {
+        assert_eq!(Some(out.len()), self.row_bytes(x.len()), "bytes of a {} row of {}", self.name(), x.len());
+        assert!(importance.is_none_or(|weights| weights.len() == x.len()), "one importance per column");
+        let quantize = self.row().quantize.ok_or(QuantizeError::NoEncoder(self.name()))?;
+        quantize(x, importance, out);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_the_order_of_the_enum() {
+        assert_eq!(TABLE.len(), QuantKind::ALL.len());
+        for (i, (row, &kind)) in TABLE.iter().zip(QuantKind::ALL).enumerate() {
+            assert_eq!(row.kind, kind);
+            assert_eq!(kind as usize, i);
+            assert_eq!(QuantKind::from_id(row.id), Some(kind));
+            assert_eq!(QuantKind::from_name(&row.name.to_lowercase()), Some(kind));
+            assert_eq!(QuantKind::name_of_id(row.id), Some(row.name));
+        }
+    }
+
+    #[test]
+    fn rows_that_are_no_whole_number_of_blocks_have_no_size() {
+        assert_eq!(QuantKind::Iq3K.row_bytes(7168), Some(3080));
+        assert_eq!(QuantKind::Q4_0.row_bytes(2048), Some(1152));
+        assert_eq!(QuantKind::Q8_0.row_bytes(33), None);
+        assert_eq!(QuantKind::F32.row_bytes(usize::MAX), None);
+    }
 }

@@ -9,7 +9,9 @@
 
 #![forbid(unsafe_code)]
 
+mod codebooks;
 mod formats;
 mod kind;
+mod names;
 
 pub use kind::{QuantKind, QuantizeError};

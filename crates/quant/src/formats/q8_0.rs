@@ -1,0 +1,27 @@
+//! Q8_0: 32 weights; f16 d, i8 q\[32\]; y = d·q.
+
+use super::f16_at;
+
+const BLOCK: usize = 34;
+
+pub(crate) fn dequantize(bytes: &[u8], out: &mut [f32]) {
+    for (block, out) in bytes.chunks_exact(BLOCK).zip(out.chunks_exact_mut(32)) {
+        let d = f16_at(block, 0);
+        for (&q, y) in block[2..].iter().zip(out) {
+            *y = d * f32::from(q as i8);
+        }
+    }
+}
+
+/// d = max|x|/127; codes use the unrounded d and round halves away from zero.
+pub(crate) fn quantize(x: &[f32], _importance: Option<&[f32]>, out: &mut [u8]) {
+    for (x, block) in x.chunks_exact(32).zip(out.chunks_exact_mut(BLOCK)) {
+        let max = x.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
+        let d = max / 127.0;
+        let inverse = if d > 0.0 { 1.0 / d } else { 0.0 };
+        block[..2].copy_from_slice(&half::f16::from_f32(d).to_le_bytes());
+        for (q, x) in block[2..].iter_mut().zip(x) {
+            *q = (x * inverse).round() as i8 as u8;
+        }
+    }
+}
