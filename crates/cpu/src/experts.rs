@@ -9,6 +9,15 @@ use crate::matmul::{TILE_ROWS, dequantized_tile, for_tiles, task_rows};
 use crate::simd::{BLOCK, dot_rows};
 use crate::{Stack, Workers, silu_mul};
 
+/// One expert of one token.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Route {
+    /// Index of the expert.
+    pub expert: u32,
+    /// Factor of its output.
+    pub weight: f32,
+}
+
 /// Which tokens go to which expert.
 pub struct ExpertGroups {
     /// Experts that have tokens, in ascending order.
@@ -32,16 +41,16 @@ impl ExpertGroups {
         }
     }
 
-    /// Groups the selection of each token: `experts` and `weights` are `[n_tokens, top_k]`.
+    /// Groups the selections of all tokens, `routes: [n_tokens, top_k]`.
     ///
     /// # Panics
     /// When there are more pairs than room, or an expert does not exist.
-    pub fn group(&mut self, experts: &[u32], weights: &[f32], top_k: usize) {
-        assert_eq!(experts.len(), weights.len());
-        // Counting sort: counts shifted by one become starts, then ends, then starts again.
+    pub fn group(&mut self, routes: &[Route], top_k: usize) {
+        // Counting sort: counts become starts; placing a pair moves its start on, until each is
+        // the start of the next expert, and one shift puts them back.
         self.starts.fill(0);
-        for expert in experts {
-            self.starts[*expert as usize + 1] += 1;
+        for route in routes {
+            self.starts[route.expert as usize + 1] += 1;
         }
         self.active.clear();
         for expert in 0..self.starts.len() - 1 {
@@ -50,10 +59,10 @@ impl ExpertGroups {
             }
             self.starts[expert + 1] += self.starts[expert];
         }
-        for (i, (expert, weight)) in experts.iter().zip(weights).enumerate() {
-            let pair = &mut self.starts[*expert as usize];
+        for (i, route) in routes.iter().enumerate() {
+            let pair = &mut self.starts[route.expert as usize];
             self.tokens[*pair as usize] = (i / top_k) as u32;
-            self.weights[*pair as usize] = *weight;
+            self.weights[*pair as usize] = route.weight;
             *pair += 1;
         }
         let n = self.starts.len();

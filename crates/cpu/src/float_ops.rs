@@ -6,10 +6,26 @@
 /// When the lengths differ.
 pub fn rms_norm(x: &[f32], w: &[f32], eps: f32, out: &mut [f32]) {
     assert_eq!((x.len(), x.len()), (w.len(), out.len()));
-    let scale = (1.0 / (sum_of_squares(x) / x.len() as f64 + f64::from(eps)).sqrt()) as f32;
+    let scale = rms_scale(x, eps);
     for ((out, x), w) in out.iter_mut().zip(x).zip(w) {
         *out = w * (x * scale);
     }
+}
+
+/// [`rms_norm`] in place.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn rms_norm_in_place(x: &mut [f32], w: &[f32], eps: f32) {
+    assert_eq!(x.len(), w.len());
+    let scale = rms_scale(x, eps);
+    for (x, w) in x.iter_mut().zip(w) {
+        *x = w * (*x * scale);
+    }
+}
+
+fn rms_scale(x: &[f32], eps: f32) -> f32 {
+    (1.0 / (sum_of_squares(x) / x.len() as f64 + f64::from(eps)).sqrt()) as f32
 }
 
 /// Eight lanes in ascending order, then the lanes from first to last.

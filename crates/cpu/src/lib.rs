@@ -20,8 +20,10 @@ mod workers;
 
 pub use absorbed::Absorbed;
 pub use expanded::{Expanded, KeyUp};
-pub use experts::{ExpertGroups, Experts};
-pub use float_ops::{add, apply_rope, rms_norm, rope_table, sigmoid, silu_mul, softmax};
+pub use experts::{ExpertGroups, Experts, Route};
+pub use float_ops::{
+    add, apply_rope, rms_norm, rms_norm_in_place, rope_table, sigmoid, silu_mul, softmax,
+};
 pub use latent::{LatentCache, LatentShape, Queries};
 pub use matmul::{At, matmul, matmul_stack, matmul_stack_transposed, scratch_len};
 pub use matrix::{Matrix, Stack};

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use perigee_topology::Pool;
+use perigee_topology::{DisjointMut, Pool};
 
 /// A pool whose workers have f32 scratch memory of their own, allocated once.
 pub struct Workers {
@@ -41,6 +41,28 @@ impl Workers {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
             body(i, &mut scratch);
+        });
+    }
+
+    /// Cuts `slice` into pieces of `chunk_len` (the last may be shorter) and runs
+    /// `body(i, piece, scratch)` for each, on all threads.
+    ///
+    /// # Panics
+    /// When `chunk_len` is 0.
+    pub fn for_chunks<T: Send>(
+        &self,
+        slice: &mut [T],
+        chunk_len: usize,
+        body: &(dyn Fn(usize, &mut [T], &mut [f32]) + Sync),
+    ) {
+        let len = slice.len();
+        let shared = DisjointMut::new(slice);
+        self.for_each(len.div_ceil(chunk_len), &|i, scratch| {
+            let start = i * chunk_len;
+            // SAFETY: index `i` is run once and owns `start..start + chunk_len`; the ranges of
+            // different indices do not meet.
+            let chunk = unsafe { shared.range(start, chunk_len.min(len - start)) };
+            body(i, chunk, scratch);
         });
     }
 }

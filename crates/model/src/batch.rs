@@ -57,7 +57,12 @@ impl Batch {
         let (t, b) = (self.tokens.len(), self.block_table.len());
         self.tokens.extend_from_slice(tokens);
         self.block_table.extend_from_slice(blocks);
-        self.runs.push(Run { tokens: t..self.tokens.len(), start, blocks: b..self.block_table.len(), outputs });
+        self.runs.push(Run {
+            tokens: t..self.tokens.len(),
+            start,
+            blocks: b..self.block_table.len(),
+            outputs,
+        });
     }
 
     /// Logit rows that the batch yields.

@@ -1,11 +1,124 @@
-//! The `deepseek2` network.
-use crate::{Batch, BlockId, ForwardError, Limits, Model};
+//! The `deepseek2` network: Kimi-K2, DeepSeek-V2/V3/R1, Moonlight.
+//!
+//! `forward.rs` is the page to read first; `weights.rs` names every tensor.
+
+mod attention;
+mod forward;
+mod moe;
+mod router;
+mod weights;
+
+use std::sync::Arc;
+
+use perigee_arch::{Config, Inventory};
+use perigee_cpu::{Absorbed, Expanded, Experts, LatentShape, Workers, scratch_len};
+use perigee_gguf::Gguf;
+
+use crate::kv_cache::{KvCache, latent_shape};
+use crate::load::LoadOptions;
+use crate::workspace::Workspace;
+use crate::{Batch, BlockId, ForwardError, Limits, LoadError, Model};
+use weights::Weights;
 
 /// A loaded `deepseek2` model with its KV storage.
-pub struct Deepseek2 {}
+pub struct Deepseek2 {
+    config: Config,
+    /// Angular frequency of each rotated pair.
+    frequencies: Vec<f32>,
+    weights: Weights,
+    workers: Workers,
+    kv_cache: KvCache,
+    workspace: Workspace,
+    /// Shape of a cached row.
+    latent: LatentShape,
+    deterministic: bool,
+    limits: Limits,
+}
+
+impl Deepseek2 {
+    /// Puts a model together from a file that has passed the inventory.
+    pub(crate) fn new(
+        gguf: &Arc<Gguf>,
+        config: Config,
+        inventory: &Inventory,
+        options: &LoadOptions,
+    ) -> Result<Self, LoadError> {
+        let latent = latent_shape(&config, options.kv);
+        let weights = Weights::new(gguf, &config, inventory)?;
+        let kv_cache = KvCache::new(latent, config.n_layers, options.n_blocks, options.block_len)?;
+        let workers = Workers::new(options.n_threads, worker_scratch_len(&config, &latent));
+        let n_threads = workers.n_threads();
+        let workspace = Workspace::new(&config, latent, options.ubatch, n_threads)?;
+        Ok(Self {
+            frequencies: config.rope_frequencies(),
+            limits: Limits {
+                vocab_size: config.vocab_size,
+                context_length: config.context_length,
+                max_batch_tokens: options.ubatch,
+                max_output_rows: options.max_output_rows,
+                n_blocks: kv_cache.n_blocks(),
+                block_len: kv_cache.block_len(),
+            },
+            config,
+            weights,
+            workers,
+            kv_cache,
+            workspace,
+            latent,
+            deterministic: options.deterministic,
+        })
+    }
+
+    /// The hyper-parameters.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The threads of the forward pass.
+    pub(crate) fn workers(&self) -> &Workers {
+        &self.workers
+    }
+}
+
+/// The largest need of a worker over all operations.
+fn worker_scratch_len(config: &Config, latent: &LatentShape) -> usize {
+    let width = config
+        .intermediate_size
+        .max(config.n_shared_experts * config.moe_intermediate_size);
+    let n_in = [
+        config.hidden,
+        config.q_lora_rank.unwrap_or(0),
+        config.kv_lora_rank,
+        config.n_heads * config.v_head_dim,
+        config.qk_nope_head_dim,
+        width,
+    ];
+    n_in.into_iter()
+        .map(scratch_len)
+        .chain([
+            Experts::scratch_len(config.hidden, config.moe_intermediate_size),
+            Absorbed::scratch_len(latent),
+            Expanded::scratch_len(latent, config.qk_nope_head_dim, config.v_head_dim),
+            router::scratch_len(config),
+        ])
+        .max()
+        .unwrap_or(0)
+}
 
 impl Model for Deepseek2 {
-    fn limits(&self) -> Limits { todo!() }
-    fn forward(&mut self, _batch: &Batch, _logits: &mut [f32]) -> Result<(), ForwardError> { todo!() }
-    fn copy_block(&mut self, _from: BlockId, _to: BlockId) { todo!() }
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn forward(&mut self, batch: &Batch, logits: &mut [f32]) -> Result<(), ForwardError> {
+        forward::check(batch, logits, &self.limits)?;
+        if batch.tokens.is_empty() {
+            return Ok(());
+        }
+        self.run(batch, logits)
+    }
+
+    fn copy_block(&mut self, from: BlockId, to: BlockId) {
+        self.kv_cache.copy_block(from, to);
+    }
 }

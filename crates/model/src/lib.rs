@@ -6,7 +6,10 @@
 mod batch;
 mod deepseek2;
 mod error;
+mod kv_cache;
+mod linear;
 mod load;
+mod workspace;
 
 pub use batch::{Batch, BlockId, Outputs, Run};
 pub use deepseek2::Deepseek2;

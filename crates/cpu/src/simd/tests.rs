@@ -79,7 +79,6 @@ fn accumulate_adds_rows_in_ascending_order() {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn every_instruction_set_gives_the_same_bits() {
-
     let (w, x) = (noise(5 * 77, 6), noise(3 * 77, 7));
     let x: Vec<&[f32]> = x.chunks_exact(77).collect();
     let w = Panel {

@@ -1,0 +1,314 @@
+//! The tensors of the network by their names in the file, with their shapes.
+
+use std::sync::Arc;
+
+use perigee_arch::{Config, Inventory, KvLayout};
+use perigee_cpu::{KeyUp, Stack};
+use perigee_gguf::{Gguf, Tensor};
+
+use crate::LoadError;
+use crate::linear::{Linear, LinearShape};
+
+/// All weights.
+pub(super) struct Weights {
+    /// `[hidden]` per token.
+    pub(super) token_embd: Linear,
+    pub(super) layers: Vec<Layer>,
+    /// `[hidden]`.
+    pub(super) output_norm: Vec<f32>,
+    /// `[hidden → vocab_size]`; `None` when the embedding serves as head.
+    output: Option<Linear>,
+}
+
+impl Weights {
+    /// `[hidden → vocab_size]`.
+    pub(super) fn head(&self) -> &Linear {
+        self.output.as_ref().unwrap_or(&self.token_embd)
+    }
+}
+
+/// One decoder layer.
+pub(super) struct Layer {
+    pub(super) attention: Attention,
+    /// `[hidden]`.
+    pub(super) ffn_norm: Vec<f32>,
+    pub(super) ffn: FeedForward,
+}
+
+/// Multi-head latent attention.
+pub(super) struct Attention {
+    /// `[hidden]`.
+    pub(super) norm: Vec<f32>,
+    pub(super) query: Query,
+    /// `[hidden → kv_lora_rank + qk_rope_head_dim]`.
+    pub(super) kv_a: Linear,
+    /// `[kv_lora_rank]`.
+    pub(super) kv_a_norm: Vec<f32>,
+    kv_up: KvUp,
+    qk_nope_head_dim: usize,
+    /// `[n_heads · v_head_dim → hidden]`.
+    pub(super) output: Linear,
+}
+
+/// The way to the queries, `n_heads · qk_head_dim`.
+pub(super) enum Query {
+    /// Through a latent: `[hidden → q_lora_rank]`, norm, `[q_lora_rank → …]`.
+    Lora {
+        q_a: Linear,
+        q_a_norm: Vec<f32>,
+        q_b: Linear,
+    },
+    /// `[hidden → …]`, the lite models.
+    Direct(Linear),
+}
+
+/// The up-projection of the latent, per head. The stored form is used as it is: the product
+/// with the transposed key matrix reads the same rows (`perigee_cpu`), so nothing is derived.
+enum KvUp {
+    /// `[qk_nope_head_dim → kv_lora_rank]` (transposed) and `[kv_lora_rank → v_head_dim]`.
+    Split { k_b: Linear, v_b: Linear },
+    /// `[kv_lora_rank → qk_nope_head_dim + v_head_dim]`, keys first.
+    Joined(Linear),
+}
+
+impl Attention {
+    /// Keys from latents.
+    pub(super) fn key_up(&self) -> KeyUp<'_> {
+        match &self.kv_up {
+            KvUp::Split { k_b, .. } => KeyUp::ByLatent(k_b.stack()),
+            KvUp::Joined(kv_b) => KeyUp::ByKey(kv_b.stack().narrow(0..self.qk_nope_head_dim)),
+        }
+    }
+
+    /// Values from latents: `[kv_lora_rank → v_head_dim]` per head.
+    pub(super) fn value_up(&self) -> Stack<'_> {
+        match &self.kv_up {
+            KvUp::Split { v_b, .. } => v_b.stack(),
+            KvUp::Joined(kv_b) => {
+                let stack = kv_b.stack();
+                stack.narrow(self.qk_nope_head_dim..stack.n_rows())
+            }
+        }
+    }
+}
+
+/// What follows attention.
+pub(super) enum FeedForward {
+    Dense(SwiGlu),
+    Moe(Moe),
+}
+
+/// `W_down ( silu(W_gate x) ⊙ W_up x )`.
+pub(super) struct SwiGlu {
+    /// Columns of gate and up.
+    pub(super) intermediate: usize,
+    pub(super) gate: Linear,
+    pub(super) up: Linear,
+    pub(super) down: Linear,
+}
+
+/// A mixture of experts.
+pub(super) struct Moe {
+    /// `[hidden → n_routed_experts]`.
+    pub(super) router: Linear,
+    /// `[n_routed_experts]`, added for selection only.
+    pub(super) selection_bias: Option<Vec<f32>>,
+    gate_up: GateUp,
+    down: Linear,
+    pub(super) shared: Option<SwiGlu>,
+}
+
+/// Gate and up of all experts, `[hidden → moe_intermediate_size]`.
+enum GateUp {
+    Separate {
+        gate: Linear,
+        up: Linear,
+    },
+    /// Rows of gate, then rows of up, per expert.
+    Merged(Linear),
+}
+
+impl Moe {
+    /// The routed experts.
+    pub(super) fn experts(&self) -> perigee_cpu::Experts<'_> {
+        let (gate, up) = match &self.gate_up {
+            GateUp::Separate { gate, up } => (gate.stack(), up.stack()),
+            GateUp::Merged(both) => {
+                let both = both.stack();
+                let half = both.n_rows() / 2;
+                (both.narrow(0..half), both.narrow(half..2 * half))
+            }
+        };
+        perigee_cpu::Experts {
+            gate,
+            up,
+            down: self.down.stack(),
+        }
+    }
+}
+
+impl Weights {
+    /// Finds every tensor; the inventory has passed, so shapes are those of the configuration.
+    pub(super) fn new(
+        gguf: &Arc<Gguf>,
+        config: &Config,
+        inventory: &Inventory,
+    ) -> Result<Self, LoadError> {
+        let file = File { gguf };
+        let (hidden, vocab) = (config.hidden, config.vocab_size);
+        let layers = (0..config.n_layers)
+            .map(|layer| {
+                let blk = Block { file, layer };
+                Ok(Layer {
+                    attention: blk.attention(config, inventory)?,
+                    ffn_norm: blk.vector("ffn_norm.weight", hidden)?,
+                    ffn: if config.is_moe(layer) {
+                        FeedForward::Moe(blk.moe(config, inventory)?)
+                    } else {
+                        FeedForward::Dense(blk.swi_glu("", config.intermediate_size, hidden)?)
+                    },
+                })
+            })
+            .collect::<Result<_, LoadError>>()?;
+        Ok(Self {
+            token_embd: file.linear("token_embd.weight", matrix(hidden, vocab))?,
+            layers,
+            output_norm: file.vector("output_norm.weight", hidden)?,
+            output: (!inventory.tied_head)
+                .then(|| file.linear("output.weight", matrix(hidden, vocab)))
+                .transpose()?,
+        })
+    }
+}
+
+fn matrix(n_in: usize, n_out: usize) -> LinearShape {
+    stack(n_in, n_out, 1)
+}
+
+fn stack(n_in: usize, n_out: usize, n_items: usize) -> LinearShape {
+    LinearShape {
+        n_in,
+        n_out,
+        n_items,
+    }
+}
+
+/// Tensors by full name.
+#[derive(Clone, Copy)]
+struct File<'a> {
+    gguf: &'a Arc<Gguf>,
+}
+
+impl File<'_> {
+    fn tensor(&self, name: &str) -> Result<&Tensor, LoadError> {
+        self.gguf.tensor(name).ok_or_else(|| LoadError::Missing {
+            tensor: name.to_owned(),
+        })
+    }
+
+    fn linear(&self, name: &str, shape: LinearShape) -> Result<Linear, LoadError> {
+        Linear::mapped(self.gguf, self.tensor(name)?, shape)
+    }
+
+    /// A norm weight or bias, decoded.
+    fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
+        let linear = self.linear(name, matrix(len, 1))?;
+        let mut values = vec![0.0; len];
+        linear.matrix().dequantize_row(0, &mut values);
+        Ok(values)
+    }
+}
+
+/// Tensors of one layer by the rest of their name.
+#[derive(Clone, Copy)]
+struct Block<'a> {
+    file: File<'a>,
+    layer: usize,
+}
+
+impl Block<'_> {
+    fn linear(&self, name: &str, shape: LinearShape) -> Result<Linear, LoadError> {
+        self.file
+            .linear(&format!("blk.{}.{name}", self.layer), shape)
+    }
+
+    fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
+        self.file.vector(&format!("blk.{}.{name}", self.layer), len)
+    }
+
+    fn attention(&self, config: &Config, inventory: &Inventory) -> Result<Attention, LoadError> {
+        let (hidden, n_heads) = (config.hidden, config.n_heads);
+        let (nope, latent) = (config.qk_nope_head_dim, config.kv_lora_rank);
+        let kv_up = match inventory.kv_layout {
+            // With all three stored, `attn_kv_b` is left alone: deriving would quantise twice.
+            KvLayout::Split | KvLayout::Both => KvUp::Split {
+                k_b: self.linear("attn_k_b.weight", stack(nope, latent, n_heads))?,
+                v_b: self.linear("attn_v_b.weight", stack(latent, config.v_head_dim, n_heads))?,
+            },
+            KvLayout::Joined => KvUp::Joined(self.linear(
+                "attn_kv_b.weight",
+                stack(latent, nope + config.v_head_dim, n_heads),
+            )?),
+        };
+        Ok(Attention {
+            norm: self.vector("attn_norm.weight", hidden)?,
+            query: self.query(config)?,
+            kv_a: self.linear("attn_kv_a_mqa.weight", matrix(hidden, config.latent_dim()))?,
+            kv_a_norm: self.vector("attn_kv_a_norm.weight", latent)?,
+            kv_up,
+            qk_nope_head_dim: nope,
+            output: self.linear(
+                "attn_output.weight",
+                matrix(n_heads * config.v_head_dim, hidden),
+            )?,
+        })
+    }
+
+    fn query(&self, config: &Config) -> Result<Query, LoadError> {
+        let n_out = config.n_heads * config.qk_head_dim();
+        Ok(match config.q_lora_rank {
+            Some(rank) => Query::Lora {
+                q_a: self.linear("attn_q_a.weight", matrix(config.hidden, rank))?,
+                q_a_norm: self.vector("attn_q_a_norm.weight", rank)?,
+                q_b: self.linear("attn_q_b.weight", matrix(rank, n_out))?,
+            },
+            None => Query::Direct(self.linear("attn_q.weight", matrix(config.hidden, n_out))?),
+        })
+    }
+
+    fn swi_glu(&self, suffix: &str, width: usize, hidden: usize) -> Result<SwiGlu, LoadError> {
+        let linear = |part, shape| self.linear(&format!("ffn_{part}{suffix}.weight"), shape);
+        Ok(SwiGlu {
+            intermediate: width,
+            gate: linear("gate", matrix(hidden, width))?,
+            up: linear("up", matrix(hidden, width))?,
+            down: linear("down", matrix(width, hidden))?,
+        })
+    }
+
+    fn moe(&self, config: &Config, inventory: &Inventory) -> Result<Moe, LoadError> {
+        let (hidden, n_experts) = (config.hidden, config.n_routed_experts);
+        let width = config.moe_intermediate_size;
+        let experts = |name, n_in, n_out| self.linear(name, stack(n_in, n_out, n_experts));
+        let shared_width = config.n_shared_experts * width;
+        Ok(Moe {
+            router: self.linear("ffn_gate_inp.weight", matrix(hidden, n_experts))?,
+            selection_bias: inventory
+                .selection_bias
+                .then(|| self.vector("exp_probs_b.bias", n_experts))
+                .transpose()?,
+            gate_up: if inventory.merged_gate_up {
+                GateUp::Merged(experts("ffn_gate_up_exps.weight", hidden, 2 * width)?)
+            } else {
+                GateUp::Separate {
+                    gate: experts("ffn_gate_exps.weight", hidden, width)?,
+                    up: experts("ffn_up_exps.weight", hidden, width)?,
+                }
+            },
+            down: experts("ffn_down_exps.weight", width, hidden)?,
+            shared: (shared_width > 0)
+                .then(|| self.swi_glu("_shexp", shared_width, hidden))
+                .transpose()?,
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! A weight at its home.
+
+use std::sync::Arc;
+
+use perigee_cpu::{Matrix, Stack, Workers, matmul};
+use perigee_gguf::{Gguf, Tensor};
+
+use crate::LoadError;
+
+/// Shape of a weight: `n_items` matrices (heads, experts) of `n_out` rows of `n_in` weights.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinearShape {
+    pub(crate) n_in: usize,
+    pub(crate) n_out: usize,
+    pub(crate) n_items: usize,
+}
+
+/// A quantised weight matrix, or a stack of them, where the plan put it.
+pub(crate) struct Linear {
+    shape: LinearShape,
+    storage: Storage,
+}
+
+/// The memory of a weight. Packed forms join here.
+enum Storage {
+    /// The bytes of the file.
+    Mapped { gguf: Arc<Gguf>, tensor: Tensor },
+}
+
+impl Linear {
+    /// The weight as it lies in the mapped file.
+    pub(crate) fn mapped(
+        gguf: &Arc<Gguf>,
+        tensor: &Tensor,
+        shape: LinearShape,
+    ) -> Result<Self, LoadError> {
+        let expected = tensor
+            .kind
+            .row_bytes(shape.n_in)
+            .and_then(|row| row.checked_mul(shape.n_out)?.checked_mul(shape.n_items));
+        if expected != Some(tensor.n_bytes) {
+            return Err(LoadError::TensorBytes {
+                tensor: tensor.name.clone(),
+                found: tensor.n_bytes,
+                expected: expected.unwrap_or(usize::MAX),
+            });
+        }
+        Ok(Self {
+            shape,
+            storage: Storage::Mapped {
+                gguf: Arc::clone(gguf),
+                tensor: tensor.clone(),
+            },
+        })
+    }
+
+    /// All matrices.
+    pub(crate) fn stack(&self) -> Stack<'_> {
+        let LinearShape {
+            n_in,
+            n_out,
+            n_items,
+        } = self.shape;
+        match &self.storage {
+            Storage::Mapped { gguf, tensor } => {
+                Stack::new(tensor.kind, n_in, n_out, n_items, gguf.bytes(tensor))
+            }
+        }
+    }
+
+    /// The only matrix.
+    pub(crate) fn matrix(&self) -> Matrix<'_> {
+        self.stack().item(0)
+    }
+
+    /// `y[t, o] = Σ_i w[o, i] · x[t, i]`; x: `[n_tokens, n_in]`, y: `[n_tokens, n_out]`.
+    pub(crate) fn forward(&self, workers: &Workers, x: &[f32], y: &mut [f32]) {
+        matmul(workers, self.matrix(), x, y);
+    }
+}
