@@ -1,7 +1,14 @@
-//! Opening files.
-use crate::{Error, Metadata};
+//! Opening models.
+
+use std::path::{Path, PathBuf};
+
 use perigee_quant::QuantKind;
-use std::path::Path;
+use rustc_hash::FxHashMap;
+
+use crate::header::{self, Header};
+use crate::map::Bytes;
+use crate::shards::{self, Split};
+use crate::{Error, Metadata};
 
 /// An index into the vocabulary of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,31 +23,149 @@ pub struct Tensor {
     pub kind: QuantKind,
     /// Dimensions in ggml order: `shape[0]` is contiguous. 1 to 4 entries, each ≥ 1.
     pub shape: Vec<u64>,
-    /// Index of the shard that holds the data.
+    /// Index of the shard that holds the bytes.
     pub shard: usize,
     /// Byte offset from the start of that shard's file.
     pub offset: u64,
-    /// Size of the data.
+    /// Size of the tensor.
     pub n_bytes: usize,
 }
 
+struct Shard {
+    path: PathBuf,
+    bytes: Bytes,
+}
+
 /// An opened model: all shards mapped, all headers checked.
-pub struct Gguf {}
+pub struct Gguf {
+    shards: Vec<Shard>,
+    metadata: Metadata,
+    tensors: Vec<Tensor>,
+    by_name: FxHashMap<String, usize>,
+}
+
 impl Gguf {
-    /// Opens a file, the first (or any) shard of a split model, or a folder holding exactly one model.
-    pub fn open(_path: &Path) -> Result<Self, Error> { todo!() }
-    /// Reads a single-file model from memory. `name` stands for the path in errors.
-    pub fn from_bytes(_name: &str, _bytes: &'static [u8]) -> Result<Self, Error> { todo!() }
+    /// Opens a file, any shard of a split model, or a folder that holds exactly one model.
+    /// Reads headers only: the tensors' bytes are mapped.
+    ///
+    /// # Errors
+    /// Whatever breaks a rule of the format, by file, tensor and rule.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let path = if path.is_dir() { shards::in_folder(path)? } else { path.to_owned() };
+        let (shard, header) = open_shard(&path, 0)?;
+        let Some(split) = Split::of(&header.metadata)? else {
+            return Self::new(vec![shard], header.metadata, header.tensors);
+        };
+        Self::open_split(&path, split)
+    }
+
+    fn open_split(path: &Path, split: Split) -> Result<Self, Error> {
+        let mut shards = Vec::with_capacity(split.count.into());
+        let mut tensors = Vec::new();
+        let mut first: Option<(Metadata, Split)> = None;
+        for number in 0..split.count {
+            let path = shards::sibling(path, split, number)?;
+            if !path.exists() {
+                return Err(Error::ShardMissing { path });
+            }
+            let (shard, header) = open_shard(&path, number.into())?;
+            let found = Split::of(&header.metadata)?;
+            check_split(&path, split.count, number, found)?;
+            shards.push(shard);
+            tensors.extend(header.tensors);
+            if let (None, Some(found)) = (&first, found) {
+                first = Some((header.metadata, found));
+            }
+        }
+        let (metadata, found) = first.expect("a split model has at least two shards");
+        if let Some(expected) = found.n_tensors.filter(|&expected| expected != tensors.len() as u64) {
+            let file = metadata.file().to_owned();
+            return Err(Error::TensorCount { file, expected, found: tensors.len() });
+        }
+        Self::new(shards, metadata, tensors)
+    }
+
+    /// Reads a single-file model from static memory. `name` stands for the path in errors.
+    ///
+    /// # Errors
+    /// As [`Gguf::open`].
+    pub fn from_bytes(name: &str, bytes: &'static [u8]) -> Result<Self, Error> {
+        Self::from_memory(name, Bytes::Static(bytes))
+    }
+
+    /// Reads a single-file model from owned memory.
+    ///
+    /// # Errors
+    /// As [`Gguf::open`].
+    pub fn from_vec(name: &str, bytes: Vec<u8>) -> Result<Self, Error> {
+        Self::from_memory(name, Bytes::Owned(bytes))
+    }
+
+    fn from_memory(name: &str, bytes: Bytes) -> Result<Self, Error> {
+        let header = header::parse(name, &bytes, 0)?;
+        Self::new(vec![Shard { path: name.into(), bytes }], header.metadata, header.tensors)
+    }
+
+    fn new(shards: Vec<Shard>, metadata: Metadata, tensors: Vec<Tensor>) -> Result<Self, Error> {
+        let mut by_name = FxHashMap::default();
+        for (i, tensor) in tensors.iter().enumerate() {
+            if by_name.insert(tensor.name.clone(), i).is_some() {
+                let file = shards[tensor.shard].path.display().to_string();
+                return Err(Error::DuplicateTensor { file, tensor: tensor.name.clone() });
+            }
+        }
+        Ok(Self { shards, metadata, tensors, by_name })
+    }
+
     /// The metadata of shard 0.
-    pub fn metadata(&self) -> &Metadata { todo!() }
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
     /// All tensors over all shards, in file order.
-    pub fn tensors(&self) -> &[Tensor] { todo!() }
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
     /// The tensor of that name.
-    pub fn tensor(&self, _name: &str) -> Option<&Tensor> { todo!() }
-    /// The mapped bytes of a tensor.
-    pub fn bytes(&self, _tensor: &Tensor) -> &[u8] { todo!() }
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.by_name.get(name).map(|&i| &self.tensors[i])
+    }
+
+    /// The bytes of a tensor of this model.
+    pub fn bytes(&self, tensor: &Tensor) -> &[u8] {
+        // `header::place` checked that the range lies in the file.
+        let start = tensor.offset as usize;
+        &self.shards[tensor.shard].bytes[start..start + tensor.n_bytes]
+    }
+
     /// Paths of the shards, in order.
-    pub fn paths(&self) -> Vec<&Path> { todo!() }
+    pub fn paths(&self) -> Vec<&Path> {
+        self.shards.iter().map(|shard| shard.path.as_path()).collect()
+    }
+
     /// Total bytes of all shards.
-    pub fn file_bytes(&self) -> u64 { todo!() }
+    pub fn file_bytes(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.bytes.len() as u64).sum()
+    }
+}
+
+fn open_shard(path: &Path, number: usize) -> Result<(Shard, Header), Error> {
+    let bytes = Bytes::map(path)?;
+    let header = header::parse(&path.display().to_string(), &bytes, number)?;
+    Ok((Shard { path: path.to_owned(), bytes }, header))
+}
+
+fn check_split(path: &Path, count: u16, number: u16, found: Option<Split>) -> Result<(), Error> {
+    let file = path.display().to_string();
+    match found {
+        None => Err(Error::ShardCountDiffers { file, expected: count, found: 1 }),
+        Some(split) if split.count != count => {
+            Err(Error::ShardCountDiffers { file, expected: count, found: split.count.into() })
+        }
+        Some(split) if split.number != number => {
+            Err(Error::ShardNumber { file, expected: number, found: split.number.into() })
+        }
+        Some(_) => Ok(()),
+    }
 }

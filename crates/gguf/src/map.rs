@@ -1,0 +1,47 @@
+//! The bytes of a file: mapped, borrowed or owned. The crate's only unsafe call is here.
+
+use std::fs::File;
+use std::path::Path;
+
+use memmap2::Mmap;
+
+use crate::Error;
+
+/// Where the bytes of a shard are.
+pub(crate) enum Bytes {
+    Mapped(Mmap),
+    Static(&'static [u8]),
+    Owned(Vec<u8>),
+}
+
+impl Bytes {
+    /// Maps a whole file, read-only.
+    pub(crate) fn map(path: &Path) -> Result<Self, Error> {
+        let wrap = |source| Error::Io { path: path.to_owned(), source };
+        let file = File::open(path).map_err(wrap)?;
+        if file.metadata().map_err(wrap)?.len() == 0 {
+            return Ok(Self::Static(&[]));
+        }
+        // SAFETY: the mapping is read-only and private to this value, and all reads through it
+        // are of plain bytes, for which every bit pattern is valid. What cannot be promised is
+        // that no other process changes the file meanwhile: one that truncates it makes reads
+        // beyond its new end raise SIGBUS and stop this process, and one that rewrites it makes
+        // reads return other bytes. Neither can corrupt this process's own memory. The header
+        // is parsed once, into owned values, and never read again, so that a later change can
+        // not contradict what was checked.
+        let map = unsafe { Mmap::map(&file) };
+        map.map(Self::Mapped).map_err(wrap)
+    }
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Static(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
