@@ -15,6 +15,8 @@ mod float_ops;
 mod latent;
 mod matmul;
 mod matrix;
+#[cfg(test)]
+mod noise;
 mod simd;
 mod workers;
 

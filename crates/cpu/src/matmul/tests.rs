@@ -1,1 +1,111 @@
+use perigee_quant::QuantKind;
 
+use super::*;
+use crate::noise::{bits, noise, nrmse, quantized_noise};
+
+fn workers(n_threads: usize, n_in: usize) -> Workers {
+    Workers::new(n_threads, scratch_len(n_in))
+}
+
+fn product(w: &[f32], x: &[f32], n_in: usize) -> Vec<f64> {
+    let mut y = Vec::new();
+    for x in x.chunks_exact(n_in) {
+        for w in w.chunks_exact(n_in) {
+            y.push(
+                w.iter()
+                    .zip(x)
+                    .map(|(w, x)| f64::from(*w) * f64::from(*x))
+                    .sum(),
+            );
+        }
+    }
+    y
+}
+
+fn check_matmul(kind: QuantKind, n_in: usize, n_out: usize, n_tokens: usize) {
+    let (bytes, w) = quantized_noise(kind, n_in, n_out, 1);
+    let matrix = Matrix::new(kind, n_in, n_out, &bytes);
+    let x = noise(n_tokens * n_in, 2);
+    let mut y = vec![f32::NAN; n_tokens * n_out];
+    matmul(&workers(2, n_in), matrix, &x, &mut y);
+    let error = nrmse(&y, &product(&w, &x, n_in));
+    // A sum of a few hundred f32 products with one rounding each.
+    assert!(error < 1e-6, "{} [{n_in}, {n_out}]: {error}", kind.name());
+    for n_threads in [1, 3] {
+        for (t, x) in x.chunks_exact(n_in).enumerate() {
+            let mut alone = vec![f32::NAN; n_out];
+            matmul(&workers(n_threads, n_in), matrix, x, &mut alone);
+            assert_eq!(bits(&alone), bits(&y[t * n_out..][..n_out]));
+        }
+    }
+}
+
+#[test]
+fn matmul_is_the_product_and_does_not_depend_on_batch_or_threads() {
+    for kind in [QuantKind::F32, QuantKind::F16, QuantKind::Q8_0] {
+        for (n_in, n_out, n_tokens) in [(32, 1, 1), (96, 37, 5), (256, 64, 9), (512, 3, 2)] {
+            check_matmul(kind, n_in, n_out, n_tokens);
+        }
+    }
+    check_matmul(QuantKind::F32, 37, 19, 6);
+}
+
+/// Heads of 24 in, 40 out, in a buffer with gaps, from the middle rows of a larger stack.
+#[test]
+fn stacked_products_read_and_write_strided_rows() {
+    let (n_heads, n_in, n_out, n_tokens) = (3, 24, 40, 70);
+    let (bytes, w) = quantized_noise(QuantKind::F32, n_in, n_heads * (n_out + 5), 3);
+    let stack = Stack::new(QuantKind::F32, n_in, n_out + 5, n_heads, &bytes).narrow(5..n_out + 5);
+    let x = noise(n_tokens * n_heads * n_in, 4);
+    let x_at = At {
+        start: 0,
+        token: n_heads * n_in,
+        item: n_in,
+    };
+    let y_at = At {
+        start: 2,
+        token: n_heads * (n_out + 3) + 1,
+        item: n_out + 3,
+    };
+    let mut y = vec![f32::NAN; n_tokens * y_at.token + 2];
+    let workers = workers(2, n_in);
+    matmul_stack(&workers, stack, n_tokens, (&x, x_at), (&mut y, y_at));
+
+    // The transposed product with the transposed weights is the same number.
+    let mut transposed = Vec::new();
+    for head in 0..n_heads {
+        let rows = &w[(head * (n_out + 5) + 5) * n_in..][..n_out * n_in];
+        for i in 0..n_in {
+            transposed.extend((0..n_out).flat_map(|o| rows[o * n_in + i].to_le_bytes()));
+        }
+    }
+    let other = Stack::new(QuantKind::F32, n_out, n_in, n_heads, &transposed);
+    let mut z = vec![f32::NAN; y.len()];
+    let workers = Workers::new(2, scratch_len(n_out));
+    matmul_stack_transposed(&workers, other, n_tokens, (&x, x_at), (&mut z, y_at));
+
+    for t in 0..n_tokens {
+        for head in 0..n_heads {
+            let rows = &w[(head * (n_out + 5) + 5) * n_in..][..n_out * n_in];
+            let expected = product(rows, &x[x_at.row(t, head)..][..n_in], n_in);
+            for got in [&y, &z] {
+                let error = nrmse(&got[y_at.row(t, head)..][..n_out], &expected);
+                assert!(error < 1e-6, "token {t} head {head}: {error}");
+            }
+            assert!(y[y_at.row(t, head) + n_out].is_nan(), "gaps are left alone");
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "rows of")]
+fn overlapping_output_rows_are_refused() {
+    let stack = Stack::new(QuantKind::F32, 1, 4, 2, &[0; 32]);
+    let at = |item| At {
+        start: 0,
+        token: 8,
+        item,
+    };
+    let (x, mut y) = ([0.0; 8], [0.0; 8]);
+    matmul_stack(&workers(1, 1), stack, 1, (&x, at(1)), (&mut y, at(3)));
+}

@@ -1,15 +1,5 @@
 use super::*;
-
-/// A sequence of floats in −1..1.
-pub(crate) fn noise(n: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
-    (0..n)
-        .map(|_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-        })
-        .collect()
-}
+use crate::noise::noise;
 
 /// The stated sum: lanes, tail, tree.
 fn dot_as_stated(w: &[f32], x: &[f32]) -> f32 {
