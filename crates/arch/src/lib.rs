@@ -10,6 +10,7 @@
 mod config;
 mod error;
 mod inventory;
+mod keys;
 mod memory;
 mod spec;
 
