@@ -1,0 +1,173 @@
+"""Compares our logits with those of ik_llama.cpp, llama.cpp and f64 arithmetic.
+
+Run as `cargo xtask parity`, which builds both programs below and a Python environment
+with the two engines. Exits with 1 when a bound is broken.
+
+    run.py [--perigee PATH] [--models PATH] [--work DIR] [--write FILE] [--only NAME,…]
+
+  --perigee  the program under test            (target/debug/perigee)
+  --models   the example of testkit            (target/debug/examples/parity_models)
+  --work     where models and logits go        (target/parity)
+  --write    also write the table to this file (tests/parity/RESULTS.md is one)
+  --only     these models only
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+OURS = "perigee"
+ENGINES = {"ik_llama.cpp": "ik_llama_cpp_python", "llama.cpp": "xllamacpp"}
+
+# Two paths that share every rounding but the order of sums may come out either way;
+# below this distance from f64 "nearer" is a coin toss.
+NOISE = 1e-6
+
+
+def main() -> int:
+    args = arguments()
+    args.work.mkdir(parents=True, exist_ok=True)
+    dumper = build_dumper(args.work)
+    run([args.models, args.work])
+    tokens = args.work / "tokens.txt"
+    rows, broken = [], []
+    for line in (args.work / "models.tsv").read_text().splitlines():
+        name, n_vocab, bound, engines = line.split("\t")
+        if args.only and name not in args.only:
+            continue
+        model = args.work / f"{name}.gguf"
+        reference = np.fromfile(args.work / f"{name}.f64").reshape(-1, int(n_vocab))
+        logits = {OURS: ours(args, model, tokens)}
+        for engine in engines.split(","):
+            logits[engine] = theirs(engine, dumper, model, tokens, int(n_vocab))
+        rows += table_rows(name, logits, reference)
+        broken += violations(name, logits, reference, float(bound))
+        print("\n".join(rows[-len(logits) :]), flush=True)
+    if not rows:
+        broken.append("no model was compared")
+    if args.write:
+        args.write.write_text(report(rows, broken))
+    for line in broken:
+        print(f"BROKEN {line}")
+    print(f"{len(rows)} results, {len(broken)} bounds broken")
+    return 1 if broken else 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    built = ROOT / "target/debug"
+    parser.add_argument("--perigee", type=Path, default=built / "perigee")
+    parser.add_argument("--models", type=Path, default=built / "examples/parity_models")
+    parser.add_argument("--work", type=Path, default=ROOT / "target/parity")
+    parser.add_argument("--write", type=Path)
+    parser.add_argument("--only", type=lambda names: names.split(","))
+    return parser.parse_args()
+
+
+def run(command: list) -> None:
+    done = subprocess.run([str(part) for part in command], stdout=subprocess.DEVNULL)
+    if done.returncode != 0:
+        sys.exit(f"{Path(command[0]).name} ended with {done.returncode}: {command}")
+
+
+def build_dumper(work: Path) -> Path:
+    """Compiles dump_ik.cpp against the header and library inside the wheel."""
+    wheel = metadata.distribution(ENGINES["ik_llama.cpp"])
+    include, lib = wheel.locate_file("include"), wheel.locate_file("lib64")
+    bundled = wheel.locate_file("ik_llama_cpp_python.libs")
+    dumper = work / "dump_ik"
+    search = [f"-L{lib}", f"-Wl,-rpath,{lib}", f"-Wl,-rpath-link,{bundled}"]
+    source = HERE / "dump_ik.cpp"
+    run(["g++", "-O1", "-std=c++17", f"-I{include}", source, "-o", dumper, *search, "-lllama"])
+    return dumper
+
+
+def ours(args: argparse.Namespace, model: Path, tokens: Path) -> np.ndarray:
+    out = model.with_suffix(".perigee.npy")
+    inputs = ["-m", model, "--token-file", tokens]
+    run([args.perigee, "perplexity", *inputs, "--logits-out", out])
+    return np.load(out).astype(np.float64)
+
+
+def theirs(engine: str, dumper: Path, model: Path, tokens: Path, n_vocab: int) -> np.ndarray:
+    out = model.with_suffix(f".{engine}.f32")
+    program = [dumper]
+    if engine == "llama.cpp":
+        program = [sys.executable, HERE / "dump_llama_cpp.py"]
+    run([*program, model, tokens, out])
+    return np.fromfile(out, np.float32).reshape(-1, n_vocab).astype(np.float64)
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits - logits.max(1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+
+
+def mean_kl(got: np.ndarray, want: np.ndarray) -> float:
+    p, q = log_softmax(want), log_softmax(got)
+    return float((np.exp(p) * (p - q)).sum(1).mean())
+
+
+def nrmse(got: np.ndarray, want: np.ndarray) -> float:
+    return float(np.sqrt(((got - want) ** 2).mean()) / want.std())
+
+
+def table_rows(name: str, logits: dict, reference: np.ndarray) -> list[str]:
+    rows = []
+    for who, values in logits.items():
+        top1 = (values.argmax(1) == reference.argmax(1)).mean()
+        between = "" if who == OURS else f"{mean_kl(logits[OURS], values):.1e}"
+        exact = f"{nrmse(values, reference):.2e} | {mean_kl(values, reference):.1e}"
+        rows.append(f"| {name} | {who} | {exact} | {100 * top1:.1f} | {between} |")
+    return rows
+
+
+def violations(name: str, logits: dict, reference: np.ndarray, bound: float) -> list[str]:
+    """What the comparison demands and did not find. NaN breaks every demand."""
+    found = []
+    our_error = nrmse(logits[OURS], reference)
+    for engine, values in logits.items():
+        if engine == OURS:
+            continue
+        kl = mean_kl(logits[OURS], values)
+        if not kl <= bound:
+            found.append(f"{name}: mean KL to {engine} {kl:.2e}, bound {bound:.0e}")
+        error = nrmse(values, reference)
+        if not our_error <= error + NOISE:
+            found.append(f"{name}: {our_error:.3e} from f64, {engine} {error:.3e}")
+    return found
+
+
+def report(rows: list[str], broken: list[str]) -> str:
+    versions = ", ".join(f"{name} (`{wheel}` {metadata.version(wheel)})" for name, wheel in ENGINES.items())
+    lines = [
+        "# Logits compared",
+        "",
+        "Written by `cargo xtask parity -- --write tests/parity/RESULTS.md`; do not edit.",
+        "",
+        f"Engines: {versions}; {platform.machine()}, {os.cpu_count()} cores.",
+        "Tiny Kimi-shaped random models with all experts in use, 320 tokens in one batch,",
+        "F16 KV cache everywhere, ik_llama.cpp with `-mla 1`. *nrmse* and *KL* are to an f64",
+        "forward pass over the dequantised weights; the last column is the mean KL between",
+        "our logits and that engine's.",
+        "",
+        "| model | program | nrmse to f64 | KL to f64 | top-1 % | KL to ours |",
+        "|---|---|---|---|---|---|",
+        *rows,
+        "",
+        *(broken or ["All bounds hold."]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
