@@ -288,10 +288,7 @@ unsafe fn dot_block<L: Lanes, const R: usize, const T: usize>(
 
 /// `n` chunks of sixteen of each row, and the rests.
 #[inline(always)]
-fn split<'a, const N: usize>(
-    rows: [&'a [f32]; N],
-    n: usize,
-) -> ([&'a [[f32; LANES]]; N], [&'a [f32]; N]) {
+fn split<const N: usize>(rows: [&[f32]; N], n: usize) -> ([&[[f32; LANES]]; N], [&[f32]; N]) {
     let chunks = rows.map(|row| &row.as_chunks::<LANES>().0[..n]);
     (chunks, rows.map(|row| &row[n * LANES..]))
 }

@@ -53,7 +53,7 @@ impl Workers {
         &self,
         slice: &mut [T],
         chunk_len: usize,
-        body: &(dyn Fn(usize, &mut [T], &mut [f32]) + Sync),
+        body: impl Fn(usize, &mut [T], &mut [f32]) + Sync,
     ) {
         let len = slice.len();
         let shared = DisjointMut::new(slice);

@@ -14,7 +14,7 @@ use perigee_arch::{Config, Inventory};
 use perigee_cpu::{Absorbed, Expanded, Experts, LatentShape, Workers, scratch_len};
 use perigee_gguf::Gguf;
 
-use crate::kv_cache::{KvCache, latent_shape};
+use crate::kv_cache::KvCache;
 use crate::load::LoadOptions;
 use crate::workspace::Workspace;
 use crate::{Batch, BlockId, ForwardError, Limits, LoadError, Model};
@@ -36,14 +36,15 @@ pub struct Deepseek2 {
 }
 
 impl Deepseek2 {
-    /// Puts a model together from a file that has passed the inventory.
+    /// Puts a model together from a file that has passed the inventory; `latent` is the shape
+    /// of a cached row, which decides over `options.kv`.
     pub(crate) fn new(
         gguf: &Arc<Gguf>,
         config: Config,
         inventory: &Inventory,
+        latent: LatentShape,
         options: &LoadOptions,
     ) -> Result<Self, LoadError> {
-        let latent = latent_shape(&config, options.kv);
         let weights = Weights::new(gguf, &config, inventory)?;
         let kv_cache = KvCache::new(latent, config.n_layers, options.n_blocks, options.block_len)?;
         let workers = Workers::new(options.n_threads, worker_scratch_len(&config, &latent));

@@ -43,3 +43,6 @@ pub trait Model: Send {
     /// Copies a whole KV block (all layers): copy-on-write of a shared, partly filled block.
     fn copy_block(&mut self, from: BlockId, to: BlockId);
 }
+
+#[cfg(test)]
+mod tests;

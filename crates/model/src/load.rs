@@ -9,6 +9,7 @@ use perigee_gguf::Gguf;
 use perigee_placement::{Home, Plan};
 use perigee_topology::{Machine, Pool};
 
+use crate::kv_cache::latent_shape;
 use crate::{Deepseek2, LoadError};
 
 /// Where the bytes of the weights stay.
@@ -61,7 +62,8 @@ pub fn load(
     let config = Config::from_metadata(gguf.metadata())?;
     let inventory = perigee_arch::inventory(&gguf, &config)?;
     check_plan(plan, &inventory)?;
-    let model = Deepseek2::new(&gguf, config, &inventory, options)?;
+    let latent = latent_shape(&config, options.kv);
+    let model = Deepseek2::new(&gguf, config, &inventory, latent, options)?;
     match options.load {
         LoadMode::Map => touch_pages(&gguf, &inventory, model.workers().pool(), progress),
     }

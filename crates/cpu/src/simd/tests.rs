@@ -104,14 +104,14 @@ fn every_instruction_set_gives_the_same_bits() {
             let fma = run(&|out| unsafe { run_fma(kernel, out, stride) });
             assert_eq!(plain, fma);
         } else {
-            println!("skipped: no AVX and FMA");
+            eprintln!("skipped: no AVX and FMA");
         }
         if is_x86_feature_detected!("avx512f") {
             // SAFETY: detected.
             let avx512 = run(&|out| unsafe { run_avx512(kernel, out, stride) });
             assert_eq!(plain, avx512);
         } else {
-            println!("skipped: no AVX-512");
+            eprintln!("skipped: no AVX-512");
         }
     }
 }

@@ -55,7 +55,7 @@ fn add_routed(
     let routes = &mut buffers.routes[..n_tokens * top_k];
     moe.router.forward(workers, x, logits);
     let bias = moe.selection_bias.as_deref();
-    workers.for_chunks(routes, top_k, &|t, routes, scratch| {
+    workers.for_chunks(routes, top_k, |t, routes, scratch| {
         let logits = &logits[t * n_experts..][..n_experts];
         route(config, logits, bias, scratch, routes);
     });
