@@ -1,10 +1,19 @@
 //! F16: IEEE binary16, rounded to nearest even; beyond 65504 it is infinite.
 
 use half::f16;
+use half::slice::HalfFloatSliceExt;
+
+/// Words converted at a time: `half` has vector instructions for slices only.
+const CHUNK: usize = 64;
 
 pub(crate) fn dequantize(bytes: &[u8], out: &mut [f32]) {
-    for (word, y) in bytes.chunks_exact(2).zip(out) {
-        *y = f16::from_le_bytes([word[0], word[1]]).to_f32();
+    let mut words = [f16::ZERO; CHUNK];
+    for (bytes, y) in bytes.chunks(2 * CHUNK).zip(out.chunks_mut(CHUNK)) {
+        let words = &mut words[..y.len()];
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<2>().0) {
+            *word = f16::from_le_bytes(*bytes);
+        }
+        words.convert_to_f32_slice(y);
     }
 }
 
