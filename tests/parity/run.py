@@ -27,9 +27,10 @@ ROOT = HERE.parent.parent
 OURS = "perigee"
 ENGINES = {"ik_llama.cpp": "ik_llama_cpp_python", "llama.cpp": "xllamacpp"}
 
-# Two paths that share every rounding but the order of sums may come out either way;
-# below this distance from f64 "nearer" is a coin toss.
-NOISE = 1e-6
+# With F32 weights all programs do the same arithmetic on the same F16 cache, whose
+# rounding is nearly all of their distance from f64. Who is ahead by less than this then
+# depends on which cached values lie next to a rounding boundary.
+TIE = 1.02
 
 
 def main() -> int:
@@ -40,15 +41,16 @@ def main() -> int:
     tokens = args.work / "tokens.txt"
     rows, broken = [], []
     for line in (args.work / "models.tsv").read_text().splitlines():
-        name, n_vocab, bound, engines = line.split("\t")
+        name, n_vocab, bound, engines, _ = line.split("\t")
         if args.only and name not in args.only:
             continue
         model = args.work / f"{name}.gguf"
-        reference = np.fromfile(args.work / f"{name}.f64").reshape(-1, int(n_vocab))
+        reference = read_f64(args.work / f"{name}.f64", int(n_vocab))
+        cached = read_f64(args.work / f"{name}.f16-cache.f64", int(n_vocab))
         logits = {OURS: ours(args, model, tokens)}
         for engine in engines.split(","):
             logits[engine] = theirs(engine, dumper, model, tokens, int(n_vocab))
-        rows += table_rows(name, logits, reference)
+        rows += table_rows(name, logits, reference, cached)
         broken += violations(name, logits, reference, float(bound))
         print("\n".join(rows[-len(logits) :]), flush=True)
     if not rows:
@@ -90,6 +92,10 @@ def build_dumper(work: Path) -> Path:
     return dumper
 
 
+def read_f64(path: Path, n_vocab: int) -> np.ndarray:
+    return np.fromfile(path).reshape(-1, n_vocab)
+
+
 def ours(args: argparse.Namespace, model: Path, tokens: Path) -> np.ndarray:
     out = model.with_suffix(".perigee.npy")
     inputs = ["-m", model, "--token-file", tokens]
@@ -120,13 +126,19 @@ def nrmse(got: np.ndarray, want: np.ndarray) -> float:
     return float(np.sqrt(((got - want) ** 2).mean()) / want.std())
 
 
-def table_rows(name: str, logits: dict, reference: np.ndarray) -> list[str]:
+def table_rows(name: str, logits: dict, reference: np.ndarray, cached: np.ndarray) -> list[str]:
     rows = []
     for who, values in logits.items():
-        top1 = (values.argmax(1) == reference.argmax(1)).mean()
-        between = "" if who == OURS else f"{mean_kl(logits[OURS], values):.1e}"
-        exact = f"{nrmse(values, reference):.2e} | {mean_kl(values, reference):.1e}"
-        rows.append(f"| {name} | {who} | {exact} | {100 * top1:.1f} | {between} |")
+        columns = [
+            name,
+            who,
+            f"{nrmse(values, reference):.2e}",
+            f"{nrmse(values, cached):.2e}",
+            f"{mean_kl(values, reference):.1e}",
+            f"{100 * (values.argmax(1) == reference.argmax(1)).mean():.1f}",
+            "" if who == OURS else f"{mean_kl(logits[OURS], values):.1e}",
+        ]
+        rows.append(f"| {' | '.join(columns)} |")
     return rows
 
 
@@ -141,7 +153,7 @@ def violations(name: str, logits: dict, reference: np.ndarray, bound: float) -> 
         if not kl <= bound:
             found.append(f"{name}: mean KL to {engine} {kl:.2e}, bound {bound:.0e}")
         error = nrmse(values, reference)
-        if not our_error <= error + NOISE:
+        if not our_error <= error * TIE:
             found.append(f"{name}: {our_error:.3e} from f64, {engine} {error:.3e}")
     return found
 
@@ -155,12 +167,14 @@ def report(rows: list[str], broken: list[str]) -> str:
         "",
         f"Engines: {versions}; {platform.machine()}, {os.cpu_count()} cores.",
         "Tiny Kimi-shaped random models with all experts in use, 320 tokens in one batch,",
-        "F16 KV cache everywhere, ik_llama.cpp with `-mla 1`. *nrmse* and *KL* are to an f64",
-        "forward pass over the dequantised weights; the last column is the mean KL between",
-        "our logits and that engine's.",
+        "F16 KV cache everywhere, ik_llama.cpp with `-mla 1`. *f64* is a forward pass over the",
+        "dequantised weights, *f64, F16 cache* the same with cached rows rounded to F16: what is",
+        "left is a program's own arithmetic and the cached values that a last-bit difference",
+        "rounds the other way (3e-5 to 5e-5). The last column is the mean KL between our logits",
+        "and that engine's.",
         "",
-        "| model | program | nrmse to f64 | KL to f64 | top-1 % | KL to ours |",
-        "|---|---|---|---|---|---|",
+        "| model | program | nrmse to f64 | nrmse to f64, F16 cache | KL to f64 | top-1 % | KL to ours |",
+        "|---|---|---|---|---|---|---|",
         *rows,
         "",
         *(broken or ["All bounds hold."]),

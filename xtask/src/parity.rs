@@ -6,7 +6,8 @@ use crate::step::{self, Result, cargo, root};
 use crate::{system, venv};
 
 /// Engines and what the comparison needs, pinned: their numbers are part of the result.
-const PEERS: &[&str] = &["ik_llama_cpp_python==0.1.5", "xllamacpp==2026.10.11549", "numpy==2.4.6"];
+/// llama.cpp is two of them: the engine, and declarations of the same week that describe it.
+const PEERS: &[&str] = &["ik_llama_cpp_python==0.1.5", "xllamacpp==2026.10.11549", "llama-cpp-py-sync==0.11548", "numpy==2.4.6"];
 
 /// Installs the peers, builds our side, and prints the table of `tests/parity`.
 pub(crate) fn run(args: &[String]) -> Result<()> {

@@ -15,6 +15,7 @@ mod demo;
 mod gaussian;
 mod keys;
 pub mod norms;
+pub mod parity;
 pub mod reference;
 pub mod shapes;
 mod synthetic;

@@ -3,6 +3,7 @@
 use super::matrix::{Matrix, dot, load, load_vector, rms_norm};
 use perigee_arch::{Config, Yarn};
 use perigee_gguf::Gguf;
+use perigee_quant::QuantKind;
 
 /// One layer's attention.
 pub(super) struct Attention {
@@ -13,6 +14,8 @@ pub(super) struct Attention {
     kv_lora_rank: usize,
     eps: f64,
     kq_scale: f64,
+    /// What the rows that a KV cache would hold are rounded to.
+    pub(super) cache: Option<QuantKind>,
     /// Angular frequency of each rotated pair.
     frequencies: Vec<f64>,
     q: Query,
@@ -55,6 +58,7 @@ impl Attention {
             kv_lora_rank: c.kv_lora_rank,
             eps: f64::from(c.rms_eps),
             kq_scale: kq_scale(c),
+            cache: None,
             frequencies: frequencies(c),
             q,
             kv_a: load(gguf, &name("attn_kv_a_mqa"), c.latent_dim(), c.hidden),
@@ -78,8 +82,8 @@ impl Attention {
         for (a, &position) in inputs.iter().zip(positions) {
             let latent_and_rope = self.kv_a.times(a);
             let (latent, k_rope) = latent_and_rope.split_at(self.kv_lora_rank);
-            let latent = rms_norm(latent, &self.kv_a_norm, self.eps);
-            let k_rope = self.rotated(k_rope, position);
+            let latent = self.cached(rms_norm(latent, &self.kv_a_norm, self.eps));
+            let k_rope = self.cached(self.rotated(k_rope, position));
             let k_nope = self.k_b.times(&latent);
             let v = self.v_b.times(&latent);
             let queries = self.query(a);
@@ -102,6 +106,18 @@ impl Attention {
             Query::Full(q) => q.times(a),
             Query::Lora { a: down, norm, b } => b.times(&rms_norm(&down.times(a), norm, self.eps)),
         }
+    }
+
+    /// A row as a KV cache of that kind gives it back.
+    fn cached(&self, row: Vec<f64>) -> Vec<f64> {
+        let Some(kind) = self.cache else { return row };
+        let mut row: Vec<f32> = row.iter().map(|&v| v as f32).collect();
+        let n_bytes = kind.row_bytes(row.len()).expect("a row of whole blocks");
+        let mut bytes = vec![0; n_bytes];
+        kind.quantize_row(&row, None, &mut bytes)
+            .expect("kinds of caches have encoders");
+        kind.dequantize_row(&bytes, &mut row);
+        row.into_iter().map(f64::from).collect()
     }
 
     /// Σ_t softmax_t(scale · q·k_t) v_t.

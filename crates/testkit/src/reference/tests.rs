@@ -2,6 +2,7 @@ use super::{Reference, forward};
 use crate::{Synthetic, norms, shapes};
 use perigee_arch::KvLayout;
 use perigee_gguf::TokenId;
+use perigee_quant::QuantKind;
 
 fn tokens(n: u32) -> Vec<TokenId> {
     (0..n).map(|i| TokenId((i * 37 + 11) % 480)).collect()
@@ -81,4 +82,23 @@ fn a_tied_head_reads_the_embedding() {
     let logits = forward(&tied.gguf(), &config, &tokens(3), 0);
     assert!(logits.iter().flatten().all(|l| l.is_finite()));
     assert_eq!(logits[0].len(), config.vocab_size);
+}
+
+#[test]
+fn a_coarser_cache_is_farther_from_the_exact_logits() {
+    let config = shapes::kimi();
+    let gguf = Synthetic::new(config.clone()).gguf();
+    let exact = forward(&gguf, &config, &tokens(8), 0);
+    let error = |kind| {
+        let cached = Reference::new(&gguf, &config).cache_kind(kind);
+        norms::nrmse(&cached.forward(&tokens(8)), &exact)
+    };
+    let (f32, f16, q8_0) = (
+        error(QuantKind::F32),
+        error(QuantKind::F16),
+        error(QuantKind::Q8_0),
+    );
+    assert!(f32 < 1e-6, "{f32}");
+    assert!((1e-5..1e-3).contains(&f16), "{f16}");
+    assert!((1e-3..3e-2).contains(&q8_0), "{q8_0}");
 }
