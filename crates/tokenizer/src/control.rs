@@ -1,8 +1,9 @@
 //! Which tokens are control tokens.
 //!
 //! Converters disagree about types: `<think>` and the tool tokens arrive as control, as
-//! user-defined or as normal tokens. The spelling is what all files share, so a token is
-//! recognised by it wherever it follows the last ordinary token.
+//! user-defined or as normal tokens. The spelling is what all files share. It is safe to
+//! go by: Kimi's expression cuts every one of these names into pieces, so no merge can
+//! have made an ordinary token of it.
 
 use crate::VocabParts;
 
@@ -17,8 +18,7 @@ pub(crate) enum Kind {
     Unused,
 }
 
-// `tokenizer.ggml.token_type`, from the GGUF specification.
-const NORMAL: u32 = 1;
+// `tokenizer.ggml.token_type`, from the GGUF specification; 1 is normal, 6 a byte.
 const UNKNOWN: u32 = 2;
 const CONTROL: u32 = 3;
 const USER_DEFINED: u32 = 4;
@@ -89,24 +89,13 @@ pub fn kimi_control_names(first_id: usize) -> Vec<String> {
 
 /// One kind per token.
 pub(crate) fn classify(parts: &VocabParts) -> Vec<Kind> {
-    let type_of = |id: usize| parts.types.get(id).copied().unwrap_or(NORMAL);
-    let is_plain = |id: usize| type_of(id) == NORMAL && spelled_kind(&parts.tokens[id]).is_none();
-    let n_tokens = parts.tokens.len();
-    let end_of_ordinary = (0..n_tokens)
-        .rfind(|&id| is_plain(id))
-        .map_or(0, |id| id + 1);
-    (0..n_tokens)
-        .map(|id| {
-            let spelled = (id >= end_of_ordinary)
-                .then(|| spelled_kind(&parts.tokens[id]))
-                .flatten();
-            spelled.unwrap_or(match type_of(id) {
-                UNKNOWN | CONTROL | USER_DEFINED => Kind::Control,
-                UNUSED => Kind::Unused,
-                _ => Kind::Ordinary,
-            })
-        })
-        .collect()
+    let by_type = |id: usize| match parts.types.get(id) {
+        Some(&(UNKNOWN | CONTROL | USER_DEFINED)) => Kind::Control,
+        Some(&UNUSED) => Kind::Unused,
+        _ => Kind::Ordinary,
+    };
+    let kind = |(id, text): (usize, &Vec<u8>)| spelled_kind(text).unwrap_or_else(|| by_type(id));
+    parts.tokens.iter().enumerate().map(kind).collect()
 }
 
 /// What the spelling alone says: a control token of Kimi's, a converter's filler, or nothing.
@@ -122,4 +111,43 @@ fn spelled_kind(text: &[u8]) -> Option<Kind> {
     }
     let named = NAMED.iter().any(|(_, name)| name.as_bytes() == text);
     (named || between(b"<|reserved_token_", b"|>")).then_some(Kind::Control)
+}
+
+#[cfg(test)]
+mod tests {
+    use tiktoken_rs::CoreBPE;
+
+    use super::*;
+    use crate::split::PATTERN;
+
+    #[test]
+    fn the_expression_cuts_every_control_name_so_no_merge_can_produce_one() {
+        let names = kimi_control_names(163_584);
+        let bytes = (0..=255).map(|byte| vec![byte]);
+        let ranks = bytes
+            .chain(names.iter().map(|name| name.clone().into_bytes()))
+            .zip(0..);
+        let bpe = CoreBPE::new(ranks.collect(), Default::default(), PATTERN).unwrap();
+        for name in &names {
+            let encoded = bpe.encode_ordinary(name);
+            assert_eq!(encoded.len(), name.len(), "{name} is one piece");
+            assert_eq!(spelled_kind(name.as_bytes()), Some(Kind::Control));
+        }
+    }
+
+    #[test]
+    fn near_misses_are_not_control_names() {
+        for text in [
+            "<|im_end|",
+            "<|im_end|>>",
+            "<|reserved_token_|>",
+            "<|reserved_token_1a|>",
+            "[PAD1",
+            "[pad]",
+            "",
+        ] {
+            assert_eq!(spelled_kind(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(spelled_kind(b"[PAD163700]"), Some(Kind::Unused));
+    }
 }

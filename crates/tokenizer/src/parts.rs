@@ -109,3 +109,6 @@ fn end_ids(metadata: &Metadata, n_tokens: usize) -> Result<Vec<TokenId>, Error> 
     }
     Ok(ids)
 }
+
+#[cfg(test)]
+mod tests;
