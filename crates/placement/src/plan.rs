@@ -34,7 +34,7 @@ pub struct Plan {
 #[non_exhaustive]
 pub enum PlanError {
     /// A rule sends a tensor where this build can not compute.
-    #[error("rule {rule:?} places {tensor} on {target}, but {lack}")]
+    #[error("rule \"{rule}\" places {tensor} on {target}, but {lack}")]
     Unavailable {
         /// The rule as written.
         rule: String,
@@ -46,7 +46,7 @@ pub enum PlanError {
         lack: Lack,
     },
     /// An expression that explodes on a tensor's name.
-    #[error("rule {rule:?} on {tensor}: the expression is too expensive")]
+    #[error("rule \"{rule}\" on {tensor}: the expression is too expensive")]
     Expensive {
         /// The rule as written.
         rule: String,
@@ -103,7 +103,7 @@ pub fn plan(gguf: &Gguf, inventory: &Inventory, rules: &[Rule]) -> Result<Plan, 
     for rule in rules {
         if !matches_any(rule, &names)? {
             warnings.push(format!(
-                "rule {:?} matches no tensor of the model",
+                "rule \"{}\" matches no tensor of the model",
                 rule.text()
             ));
         }

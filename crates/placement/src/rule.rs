@@ -1,6 +1,6 @@
 //! `-ot REGEX=TARGET[,REGEX=TARGET…]`.
 
-use fancy_regex::{Regex, RegexBuilder};
+use fancy_regex::{CompileError, Regex, RegexBuilder};
 
 use crate::Target;
 
@@ -21,13 +21,13 @@ pub struct Rule {
 #[non_exhaustive]
 pub enum RuleError {
     /// Nothing says where to.
-    #[error("rule {rule:?}: expected REGEX=TARGET, as in \"exps=CPU\"")]
+    #[error("rule \"{rule}\": expected REGEX=TARGET, as in \"exps=CPU\"")]
     NoTarget {
         /// The rule as written.
         rule: String,
     },
     /// The place is not one that can be named.
-    #[error("rule {rule:?}: unknown target {target:?}, expected CPU, CPU.nodeN, CUDAn or DISK")]
+    #[error("rule \"{rule}\": unknown target {target:?}, expected CPU, CPU.nodeN, CUDAn or DISK")]
     UnknownTarget {
         /// The rule as written.
         rule: String,
@@ -35,18 +35,18 @@ pub enum RuleError {
         target: String,
     },
     /// An expression without characters matches every name: more likely a slip.
-    #[error("rule {rule:?}: the expression is empty; \".\" matches every tensor")]
+    #[error("rule \"{rule}\": the expression is empty; \".\" matches every tensor")]
     EmptyExpression {
         /// The rule as written.
         rule: String,
     },
     /// The expression cannot be compiled.
-    #[error("rule {rule:?}: not a regular expression")]
+    #[error("rule \"{rule}\": not a regular expression: {reason}")]
     Expression {
         /// The rule as written.
         rule: String,
-        /// What the engine says about it.
-        source: Box<fancy_regex::Error>,
+        /// What the engine says about it, on one line.
+        reason: String,
     },
 }
 
@@ -85,7 +85,7 @@ impl Rule {
             .build()
             .map_err(|error| RuleError::Expression {
                 rule: rule(),
-                source: Box::new(error),
+                reason: reason(error),
             })?;
         let text = rule();
         Ok(Self {
@@ -111,6 +111,27 @@ impl Rule {
     /// The expression goes back too often on this name.
     pub(crate) fn matches(&self, tensor: &str) -> Result<bool, Box<fancy_regex::Error>> {
         self.regex.is_match(tensor).map_err(Box::new)
+    }
+}
+
+/// What is wrong with an expression. The engine's own message stops at "error parsing
+/// pattern 0" for what it hands on to its inner engine; that one draws a picture of
+/// several lines, of which the last one says it.
+fn reason(error: fancy_regex::Error) -> String {
+    let fancy_regex::Error::CompileError(compile) = &error else {
+        return error.to_string();
+    };
+    let CompileError::InnerError(inner) = &**compile else {
+        return compile.to_string();
+    };
+    if inner.size_limit().is_some() {
+        return "it becomes too large when its repetitions are written out".to_owned();
+    }
+    let picture = inner.syntax_error().map(ToString::to_string);
+    let last_line = picture.as_deref().and_then(|text| text.lines().last());
+    match last_line {
+        Some(line) => line.trim_start_matches("error: ").to_owned(),
+        None => inner.to_string(),
     }
 }
 
