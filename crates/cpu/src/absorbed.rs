@@ -121,9 +121,8 @@ impl Absorbed {
         }
         wave.compute(&self.tasks, &mut self.partials, out);
         workers.pool().for_chunks(out, state_len, &|_, state| {
-            let (head, values) = state.split_at_mut(2);
-            let sum = head[1];
-            values.iter_mut().for_each(|value| *value /= sum);
+            let ([_, sum], values) = split_state(state);
+            values.iter_mut().for_each(|value| *value /= *sum);
         });
     }
 }
@@ -236,10 +235,7 @@ impl Wave<'_> {
             let mut p = [[].as_slice(); BLOCK];
             let each = scores.chunks_exact_mut(rows.n_rows);
             for ((scores, p), state) in each.zip(&mut p).zip(states.chunks_exact_mut(state_len)) {
-                let (head, values) = state.split_at_mut(2);
-                let [max, sum] = head else {
-                    unreachable!("split at 2");
-                };
+                let ([max, sum], values) = split_state(state);
                 let shrink = soften(scores, self.scale, max, sum);
                 rescale(values, shrink);
                 *p = scores;
@@ -253,6 +249,13 @@ impl Wave<'_> {
             );
         }
     }
+}
+
+/// A state as `[max, sum]` and `Σ p·value`.
+pub(crate) fn split_state(state: &mut [f32]) -> (&mut [f32; 2], &mut [f32]) {
+    state
+        .split_first_chunk_mut()
+        .expect("a state begins with two numbers")
 }
 
 /// Sets a state to that of no positions.

@@ -10,7 +10,7 @@
 
 use perigee_topology::DisjointMut;
 
-use crate::absorbed::{rescale, soften};
+use crate::absorbed::{rescale, soften, split_state};
 use crate::simd::{BLOCK, Panel, accumulate_rows, dot_rows};
 use crate::{LatentCache, LatentShape, Matrix, Queries, Stack, Workers};
 
@@ -254,22 +254,21 @@ impl Part<'_> {
             let scores = &mut scores[..n * n_rows];
             dot_rows(panel(keys, n_rows, self.key_len), &q[..n], scores);
             let states = &mut states[t * state_len..][..n * state_len];
-            for (j, (scores, state)) in scores
-                .chunks_exact_mut(n_rows)
-                .zip(states.chunks_exact_mut(state_len))
-                .enumerate()
-            {
+            let mut p = [[].as_slice(); BLOCK];
+            let each = scores.chunks_exact_mut(n_rows);
+            for (j, (scores, state)) in each.zip(states.chunks_exact_mut(state_len)).enumerate() {
                 let scores = &mut scores[..visible(t + j).min(n_rows)];
-                if scores.is_empty() {
-                    continue;
+                if !scores.is_empty() {
+                    let ([max, sum], sums) = split_state(state);
+                    rescale(sums, soften(scores, self.scale, max, sum));
+                    p[j] = scores;
                 }
-                let (head, sums) = state.split_at_mut(2);
-                let [max, sum] = head else {
-                    unreachable!("split at 2");
-                };
-                rescale(sums, soften(scores, self.scale, max, sum));
-                let rows = panel(values, scores.len(), self.v_head_dim);
-                accumulate_rows(&[scores], rows, self.v_head_dim, sums, self.v_head_dim);
+            }
+            // Only across the diagonal do the tokens of a block see different positions.
+            let step = if p[0].len() == n_rows { n } else { 1 };
+            for (p, states) in p[..n].chunks(step).zip(states.chunks_mut(step * state_len)) {
+                let rows = panel(values, p[0].len(), self.v_head_dim);
+                accumulate_rows(p, rows, self.v_head_dim, &mut states[2..], state_len);
             }
         }
     }

@@ -6,6 +6,9 @@
 //! sums run side by side, never a sum; so results do not depend on the instruction set, the
 //! tile, or the other rows and tokens.
 
+// No closures in the inner loops: one made here has no vector instructions of its own, and
+// inside `array::map` it is a call per row.
+
 /// Lanes of a dot product.
 const LANES: usize = 16;
 /// Most token rows of one call.
@@ -43,6 +46,11 @@ trait Lanes: Copy {
     /// # Safety
     /// See [`splat`](Self::splat).
     unsafe fn fma(self, a: Self, b: Self) -> Self;
+    /// The lanes added by the tree of [`sum_tree`].
+    ///
+    /// # Safety
+    /// See [`splat`](Self::splat).
+    unsafe fn sum(self) -> f32;
 }
 
 impl Lanes for [f32; LANES] {
@@ -64,6 +72,10 @@ impl Lanes for [f32; LANES] {
             self[l] = a[l].mul_add(b[l], self[l]);
         }
         self
+    }
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        sum_tree(self)
     }
 }
 
@@ -93,6 +105,16 @@ mod x86 {
         unsafe fn fma(self, a: Self, b: Self) -> Self {
             // SAFETY: AVX-512F, promised by the caller.
             unsafe { _mm512_fmadd_ps(a, b, self) }
+        }
+        #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            // SAFETY: AVX-512F, promised by the caller.
+            unsafe {
+                let swapped = _mm512_shuffle_f32x4::<0b01_00_11_10>(self, self);
+                let eight = _mm512_add_ps(self, swapped);
+                let swapped = _mm512_shuffle_f32x4::<0b10_11_00_01>(eight, eight);
+                sum_four(_mm512_castps512_ps128(_mm512_add_ps(eight, swapped)))
+            }
         }
     }
 
@@ -128,6 +150,25 @@ mod x86 {
                     _mm256_fmadd_ps(a[1], b[1], self[1]),
                 ]
             }
+        }
+        #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            // SAFETY: AVX, promised by the caller.
+            unsafe {
+                let eight = _mm256_add_ps(self[0], self[1]);
+                let high = _mm256_extractf128_ps::<1>(eight);
+                sum_four(_mm_add_ps(_mm256_castps256_ps128(eight), high))
+            }
+        }
+    }
+
+    /// The last two steps of the tree.
+    #[inline(always)]
+    fn sum_four(four: __m128) -> f32 {
+        // SAFETY: SSE is part of x86-64.
+        unsafe {
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
         }
     }
 }
@@ -230,17 +271,22 @@ unsafe fn dot_panel<L: Lanes, const T: usize>(w: Panel<'_>, x: [&[f32]; T], out:
     // SAFETY: passed on from the caller.
     unsafe {
         while r + 4 <= n {
-            let rows = [0, 1, 2, 3].map(|i| w.row(r + i, len));
+            let rows = [
+                w.row(r, len),
+                w.row(r + 1, len),
+                w.row(r + 2, len),
+                w.row(r + 3, len),
+            ];
             let sums = dot_block::<L, 4, T>(rows, x);
-            for (t, sums) in sums.into_iter().enumerate() {
-                out[t * n + r..][..4].copy_from_slice(&sums);
+            for t in 0..T {
+                out[t * n + r..][..4].copy_from_slice(&sums[t]);
             }
             r += 4;
         }
         while r < n {
             let sums = dot_block::<L, 1, T>([w.row(r, len)], x);
-            for (t, sums) in sums.into_iter().enumerate() {
-                out[t * n + r] = sums[0];
+            for t in 0..T {
+                out[t * n + r] = sums[t][0];
             }
             r += 1;
         }
@@ -263,17 +309,24 @@ unsafe fn dot_block<L: Lanes, const R: usize, const T: usize>(
     unsafe {
         let mut lanes = [[L::splat(0.0); R]; T];
         for i in 0..n {
-            let w = w.map(|row| L::load(&row[i]));
+            let mut w_lanes = [L::splat(0.0); R];
+            for r in 0..R {
+                w_lanes[r] = L::load(&w[r][i]);
+            }
             for t in 0..T {
                 let x = L::load(&x[t][i]);
                 for r in 0..R {
-                    lanes[t][r] = lanes[t][r].fma(w[r], x);
+                    lanes[t][r] = lanes[t][r].fma(w_lanes[r], x);
                 }
             }
         }
         let mut sums = [[0.0; R]; T];
         for t in 0..T {
             for r in 0..R {
+                if x_tail[t].is_empty() {
+                    sums[t][r] = lanes[t][r].sum();
+                    continue;
+                }
                 let mut partial = [0.0; LANES];
                 lanes[t][r].store(&mut partial);
                 for (l, (w, x)) in w_tail[r].iter().zip(x_tail[t]).enumerate() {
@@ -289,8 +342,12 @@ unsafe fn dot_block<L: Lanes, const R: usize, const T: usize>(
 /// `n` chunks of sixteen of each row, and the rests.
 #[inline(always)]
 fn split<const N: usize>(rows: [&[f32]; N], n: usize) -> ([&[[f32; LANES]]; N], [&[f32]; N]) {
-    let chunks = rows.map(|row| &row.as_chunks::<LANES>().0[..n]);
-    (chunks, rows.map(|row| &row[n * LANES..]))
+    let (mut chunks, mut tails) = ([[].as_slice(); N], [[].as_slice(); N]);
+    for r in 0..N {
+        chunks[r] = &rows[r].as_chunks::<LANES>().0[..n];
+        tails[r] = &rows[r][n * LANES..];
+    }
+    (chunks, tails)
 }
 
 /// Adds halves onto each other: 16, 8, 4, 2, 1.
@@ -314,7 +371,6 @@ unsafe fn accumulate_panel<L: Lanes, const J: usize>(
     out: &mut [f32],
     stride: usize,
 ) {
-    let p = p.map(|p| &p[..rows.n_rows]);
     let mut i = 0;
     // SAFETY: passed on from the caller.
     unsafe {
@@ -352,6 +408,10 @@ unsafe fn accumulate_block<L: Lanes, const J: usize, const C: usize>(
 ) {
     // SAFETY: passed on from the caller.
     unsafe {
+        let mut terms = p;
+        for j in 0..J {
+            terms[j] = &p[j][..rows.n_rows];
+        }
         let mut sums = [[L::splat(0.0); C]; J];
         for j in 0..J {
             let out = &out[j * stride + i..][..C * LANES];
@@ -365,7 +425,7 @@ unsafe fn accumulate_block<L: Lanes, const J: usize, const C: usize>(
             for c in 0..C {
                 let value = L::load(&row[c]);
                 for j in 0..J {
-                    sums[j][c] = sums[j][c].fma(L::splat(p[j][r]), value);
+                    sums[j][c] = sums[j][c].fma(L::splat(terms[j][r]), value);
                 }
             }
         }

@@ -69,31 +69,34 @@ fn accumulate_adds_rows_in_ascending_order() {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn every_instruction_set_gives_the_same_bits() {
-    let (w, x) = (noise(5 * 77, 6), noise(3 * 77, 7));
-    let x: Vec<&[f32]> = x.chunks_exact(77).collect();
+    for len in [77, 80] {
+        check_instruction_sets(len);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn check_instruction_sets(len: usize) {
+    let (w, x) = (noise(5 * len, 6), noise(3 * len, 7));
+    let x: Vec<&[f32]> = x.chunks_exact(len).collect();
     let w = Panel {
         values: &w,
         n_rows: 5,
-        stride: 77,
+        stride: len,
     };
     let p: Vec<&[f32]> = x.iter().map(|row| &row[..5]).collect();
     let rows = w;
     let kernels = [
         Kernel::Dot { w, x: &x },
-        Kernel::Accumulate {
-            p: &p,
-            rows,
-            len: 77,
-        },
+        Kernel::Accumulate { p: &p, rows, len },
     ];
     for kernel in kernels {
         let stride = if matches!(kernel, Kernel::Dot { .. }) {
             5
         } else {
-            77
+            len
         };
         let run = |run: &dyn Fn(&mut [f32])| {
-            let mut out = vec![0.25; 3 * 77];
+            let mut out = vec![0.25; 3 * len];
             run(&mut out);
             out.iter().map(|x| x.to_bits()).collect::<Vec<u32>>()
         };

@@ -94,8 +94,8 @@ impl Attention {
 
 /// What follows attention.
 pub(super) enum FeedForward {
-    Dense(SwiGlu),
-    Moe(Moe),
+    Dense(Box<SwiGlu>),
+    Moe(Box<Moe>),
 }
 
 /// `W_down ( silu(W_gate x) ⊙ W_up x )`.
@@ -162,11 +162,7 @@ impl Weights {
                 Ok(Layer {
                     attention: blk.attention(config, inventory)?,
                     ffn_norm: blk.vector("ffn_norm.weight", hidden)?,
-                    ffn: if config.is_moe(layer) {
-                        FeedForward::Moe(blk.moe(config, inventory)?)
-                    } else {
-                        FeedForward::Dense(blk.swi_glu("", config.intermediate_size, hidden)?)
-                    },
+                    ffn: blk.feed_forward(config, inventory)?,
                 })
             })
             .collect::<Result<_, LoadError>>()?;
@@ -274,6 +270,19 @@ impl Block<'_> {
             },
             None => Query::Direct(self.linear("attn_q.weight", matrix(config.hidden, n_out))?),
         })
+    }
+
+    fn feed_forward(
+        &self,
+        config: &Config,
+        inventory: &Inventory,
+    ) -> Result<FeedForward, LoadError> {
+        if config.is_moe(self.layer) {
+            let moe = self.moe(config, inventory)?;
+            return Ok(FeedForward::Moe(Box::new(moe)));
+        }
+        let dense = self.swi_glu("", config.intermediate_size, config.hidden)?;
+        Ok(FeedForward::Dense(Box::new(dense)))
     }
 
     fn swi_glu(&self, suffix: &str, width: usize, hidden: usize) -> Result<SwiGlu, LoadError> {

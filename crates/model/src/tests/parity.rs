@@ -18,7 +18,7 @@ fn check(synthetic: &Synthetic, n_tokens: usize, kv: QuantKind, bound: f64) {
     let logits = run(&mut model, &tokens, n_tokens);
     let want = reference::forward(&synthetic.gguf(), synthetic.config(), &tokens, 0);
     let error = norms::nrmse(&rows(&logits, &model), &want);
-    assert!(error < bound, "{synthetic:?}: {error}");
+    assert!(error < bound, "{error}: {synthetic:?}");
 }
 
 #[test]
