@@ -24,7 +24,8 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-OURS = "perigee"
+# The prompt path and the generation path.
+OURS = {"perigee": [], "perigee -ub 1": ["-ub", "1"]}
 ENGINES = {"ik_llama.cpp": "ik_llama_cpp_python", "llama.cpp": "xllamacpp"}
 
 # With F32 weights all programs do the same arithmetic on the same F16 cache, whose
@@ -47,7 +48,7 @@ def main() -> int:
         model = args.work / f"{name}.gguf"
         reference = read_f64(args.work / f"{name}.f64", int(n_vocab))
         cached = read_f64(args.work / f"{name}.f16-cache.f64", int(n_vocab))
-        logits = {OURS: ours(args, model, tokens)}
+        logits = {who: ours(args, model, tokens, flags) for who, flags in OURS.items()}
         for engine in engines.split(","):
             logits[engine] = theirs(engine, dumper, model, tokens, int(n_vocab))
         rows += table_rows(name, logits, reference, cached)
@@ -96,10 +97,10 @@ def read_f64(path: Path, n_vocab: int) -> np.ndarray:
     return np.fromfile(path).reshape(-1, n_vocab)
 
 
-def ours(args: argparse.Namespace, model: Path, tokens: Path) -> np.ndarray:
+def ours(args: argparse.Namespace, model: Path, tokens: Path, flags: list) -> np.ndarray:
     out = model.with_suffix(".perigee.npy")
     inputs = ["-m", model, "--token-file", tokens]
-    run([args.perigee, "perplexity", *inputs, "--logits-out", out])
+    run([args.perigee, "perplexity", *inputs, *flags, "--logits-out", out])
     return np.load(out).astype(np.float64)
 
 
@@ -136,7 +137,7 @@ def table_rows(name: str, logits: dict, reference: np.ndarray, cached: np.ndarra
             f"{nrmse(values, cached):.2e}",
             f"{mean_kl(values, reference):.1e}",
             f"{100 * (values.argmax(1) == reference.argmax(1)).mean():.1f}",
-            "" if who == OURS else f"{mean_kl(logits[OURS], values):.1e}",
+            "" if who in OURS else f"{mean_kl(logits[next(iter(OURS))], values):.1e}",
         ]
         rows.append(f"| {' | '.join(columns)} |")
     return rows
@@ -145,16 +146,15 @@ def table_rows(name: str, logits: dict, reference: np.ndarray, cached: np.ndarra
 def violations(name: str, logits: dict, reference: np.ndarray, bound: float) -> list[str]:
     """What the comparison demands and did not find. NaN breaks every demand."""
     found = []
-    our_error = nrmse(logits[OURS], reference)
-    for engine, values in logits.items():
-        if engine == OURS:
-            continue
-        kl = mean_kl(logits[OURS], values)
-        if not kl <= bound:
-            found.append(f"{name}: mean KL to {engine} {kl:.2e}, bound {bound:.0e}")
-        error = nrmse(values, reference)
-        if not our_error <= error * TIE:
-            found.append(f"{name}: {our_error:.3e} from f64, {engine} {error:.3e}")
+    for path in OURS:
+        our_error = nrmse(logits[path], reference)
+        for engine in (who for who in logits if who not in OURS):
+            kl = mean_kl(logits[path], logits[engine])
+            if not kl <= bound:
+                found.append(f"{name}: {path}: mean KL to {engine} {kl:.2e}, bound {bound:.0e}")
+            error = nrmse(logits[engine], reference)
+            if not our_error <= error * TIE:
+                found.append(f"{name}: {path}: {our_error:.3e} from f64, {engine} {error:.3e}")
     return found
 
 

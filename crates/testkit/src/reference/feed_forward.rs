@@ -8,7 +8,7 @@ use perigee_gguf::Gguf;
 pub(super) enum FeedForward {
     Dense(SwiGlu),
     Experts {
-        router: Router,
+        router: Box<Router>,
         experts: Vec<SwiGlu>,
         shared: Option<SwiGlu>,
     },
@@ -41,7 +41,7 @@ impl FeedForward {
             .map(|t| load_vector(gguf, &t.name, c.n_routed_experts));
         let shared_len = c.n_shared_experts * c.moe_intermediate_size;
         Self::Experts {
-            router: Router {
+            router: Box::new(Router {
                 weight: load(
                     gguf,
                     &name("ffn_gate_inp.weight"),
@@ -50,7 +50,7 @@ impl FeedForward {
                 ),
                 bias,
                 config: c.clone(),
-            },
+            }),
             experts: experts(gguf, c, &name("ffn")),
             shared: (shared_len > 0)
                 .then(|| SwiGlu::load(gguf, c, &name("ffn"), "_shexp", shared_len)),
