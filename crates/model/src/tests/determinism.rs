@@ -82,6 +82,25 @@ fn other_sequences_do_not_change_a_bit() {
     }
 }
 
+/// Expanded and absorbed runs in one batch, in an order that breaks the absorbed ones apart.
+#[test]
+fn both_forms_of_attention_share_a_batch() {
+    let synthetic = synthetic();
+    let all = [tokens(2, 8), tokens(150, 9), tokens(70, 10), tokens(30, 11)];
+    let mut mixed = model(&synthetic, QuantKind::F16, &options());
+    let mut batch = Batch::default();
+    for (last, tokens) in [63, 40, 20, 10].into_iter().zip(&all) {
+        Sequence::new(last, 10).push(&mut batch, tokens);
+    }
+    let together = forward(&mut mixed, &batch);
+    let mut alone = Vec::new();
+    for tokens in &all {
+        let mut model = model(&synthetic, QuantKind::F16, &options());
+        alone.extend(run(&mut model, tokens, 150));
+    }
+    assert!(bits(&together) == bits(&alone));
+}
+
 #[test]
 fn wanted_rows_do_not_change_a_bit() {
     let mut model = model(&synthetic(), QuantKind::F16, &options());
