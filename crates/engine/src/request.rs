@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use perigee_tokenizer::TokenId;
 
 /// Sampler settings; the defaults switch everything off (plain sampling at temperature 1).
+/// Chain: logit bias, penalties, DRY, top-k, typical, top-p, min-p, XTC, temperature.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names are llama.cpp's")]
 pub struct SamplingParams {
     /// 0 = greedy: arg-max, lowest id on ties.
     pub temperature: f32,
@@ -36,6 +37,32 @@ pub struct SamplingParams {
     pub logprobs: Option<u32>,
 }
 
+impl Default for SamplingParams {
+    fn default() -> Self {
+        Self {
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            typical_p: 1.0,
+            repeat_penalty: 1.0,
+            repeat_last_n: 64,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            dry_multiplier: 0.0,
+            dry_base: 1.75,
+            dry_allowed_length: 2,
+            dry_penalty_last_n: -1,
+            dry_sequence_breakers: ["\n", ":", "\"", "*"].map(str::to_owned).to_vec(),
+            xtc_probability: 0.0,
+            xtc_threshold: 0.1,
+            logit_bias: Vec::new(),
+            seed: None,
+            logprobs: None,
+        }
+    }
+}
+
 /// One generation.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -49,8 +76,6 @@ pub struct Request {
     pub max_tokens: Option<usize>,
     /// Give up at this moment with [`Finish::Deadline`].
     pub deadline: Option<Instant>,
-    /// Requests with the same key belong to one conversation (`prompt_cache_key`).
-    pub affinity: Option<String>,
     /// `false` = do not read the prefix cache.
     pub cache_prompt: bool,
 }
@@ -113,7 +138,7 @@ pub enum Finish {
 
 /// Counts and times of one sequence.
 #[derive(Clone, Copy, Debug, Default)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Usage {
     pub prompt_tokens: usize,
     pub cached_tokens: usize,
