@@ -4,12 +4,21 @@ use serde_json::Value;
 /// Who speaks. `developer` is `System`, `function` is `Tool`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Role { System, User, Assistant, Tool }
+pub enum Role {
+    System,
+    User,
+    Assistant,
+    Tool,
+}
 
 /// A piece of content.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
-pub enum Part { Text(String), Image, Video }
+pub enum Part {
+    Text(String),
+    Image,
+    Video,
+}
 
 /// Arguments of a call in a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +69,11 @@ pub struct Tool {
 impl Tool {
     /// The JSON Schema of the parameters; `{"type":"object","properties":{}}` when the client gave none.
     pub fn parameters(&self) -> Value {
-        match self.declaration.get("function").and_then(|f| f.get("parameters")) {
+        match self
+            .declaration
+            .get("function")
+            .and_then(|f| f.get("parameters"))
+        {
             Some(schema) if !schema.is_null() => schema.clone(),
             _ => serde_json::json!({"type": "object", "properties": {}}),
         }

@@ -11,4 +11,4 @@ mod parser;
 
 pub use control::KimiTokens;
 pub use conversation::{Arguments, Conversation, Message, Part, Role, Tool, ToolCall};
-pub use parser::{Delta, Ending, OutputParser, ParserOptions, Piece, Start};
+pub use parser::{Delta, Ending, OutputParser, ParserOptions, Piece, Reply, ReplyCall, Start};
