@@ -3,7 +3,7 @@ use perigee_tokenizer::{TokenId, Tokenizer};
 
 /// Ids of Kimi's control tokens in one vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names are the tokens' spellings")]
 pub struct KimiTokens {
     pub im_end: TokenId,
     pub im_user: TokenId,

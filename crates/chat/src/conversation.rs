@@ -3,7 +3,7 @@ use serde_json::Value;
 
 /// Who speaks. `developer` is `System`, `function` is `Tool`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Role {
     System,
     User,
@@ -13,7 +13,7 @@ pub enum Role {
 
 /// A piece of content.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Part {
     Text(String),
     Image,
@@ -42,7 +42,7 @@ pub struct ToolCall {
 
 /// One message.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Message {
     pub role: Role,
     /// Printed in the header instead of the role.
@@ -55,6 +55,21 @@ pub struct Message {
     pub tool_call_id: Option<String>,
     /// A last assistant message to be continued (`partial`, `prefix`, `continue_final_message`).
     pub partial: bool,
+}
+
+impl Message {
+    /// A message with text and nothing else.
+    pub fn text(role: Role, text: impl Into<String>) -> Self {
+        Self {
+            role,
+            name: None,
+            content: vec![Part::Text(text.into())],
+            reasoning: None,
+            tool_calls: Vec::new(),
+            tool_call_id: None,
+            partial: false,
+        }
+    }
 }
 
 /// A declared function.
@@ -82,7 +97,7 @@ impl Tool {
 
 /// Everything that a prompt is made from.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Conversation {
     pub messages: Vec<Message>,
     pub tools: Vec<Tool>,

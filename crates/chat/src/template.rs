@@ -1,0 +1,120 @@
+//! Jinja templates: those that come in model files, or that the user brings.
+//!
+//! A template is a program from elsewhere: it runs with bounded fuel and recursion, and what
+//! clients wrote passes through it in disguise, so that only the template itself can produce
+//! control tokens.
+
+mod disguise;
+mod environment;
+
+use perigee_tokenizer::{Segment, Tokenizer};
+use serde_json::{Map, Value, json};
+
+use self::disguise::Disguise;
+use crate::format::{RenderError, TemplateError};
+use crate::{Arguments, Conversation, KimiTokens, Message, Part, RenderOptions, Rendered, Role, Start, tool_types};
+
+/// Longer sources are refused.
+const MAX_BYTES: usize = 1 << 20;
+
+/// A compiled template.
+#[derive(Debug)]
+pub(crate) struct Template {
+    environment: minijinja::Environment<'static>,
+    disguise: Disguise,
+}
+
+impl Template {
+    /// Compiles a source. `tokenizer` names the control tokens.
+    pub(crate) fn new(source: &str, tokenizer: &Tokenizer) -> Result<Self, TemplateError> {
+        if source.len() > MAX_BYTES {
+            return Err(TemplateError::TooLong { bytes: source.len() });
+        }
+        let environment = environment::with_template(source).map_err(|reason| TemplateError::Syntax { reason })?;
+        Ok(Self { environment, disguise: Disguise::new(tokenizer) })
+    }
+
+    /// Renders a conversation whose ids are normalised.
+    pub(crate) fn render(
+        &self,
+        conversation: &Conversation,
+        options: &RenderOptions,
+        kwargs: &Map<String, Value>,
+        tokens: &KimiTokens,
+        first_call: usize,
+    ) -> Result<Rendered, RenderError> {
+        let mut context = kwargs.clone();
+        let partial = conversation.messages.last().is_some_and(|message| message.partial);
+        context.insert("messages".to_owned(), conversation.messages.iter().map(message).collect());
+        context.insert("add_generation_prompt".to_owned(), json!(options.add_generation_prompt && !partial));
+        context.insert("thinking".to_owned(), json!(options.thinking));
+        context.insert("enable_thinking".to_owned(), json!(options.thinking));
+        context.insert("preserve_thinking".to_owned(), json!(options.preserve_thinking));
+        if !conversation.tools.is_empty() {
+            let declarations: Vec<Value> = conversation.tools.iter().map(|tool| tool.declaration.clone()).collect();
+            context.insert("tools".to_owned(), Value::Array(declarations));
+            let types = tool_types::declare(&conversation.tools, options.tools_format);
+            // The template falls back to JSON by itself when this is absent.
+            if types.starts_with('#') {
+                context.insert("tools_ts_str".to_owned(), json!(types));
+            }
+        }
+        let context = self.disguise.hide(Value::Object(context));
+        let text = environment::render(&self.environment, &context).map_err(|reason| RenderError::Template { reason })?;
+        let mut segments = self.disguise.reveal(&text);
+        if partial && segments.last() == Some(&Segment::Control(tokens.im_end)) {
+            // The template closes every message; this one goes on.
+            segments.pop();
+        }
+        let thinks = segments.last() == Some(&Segment::Control(tokens.think));
+        let start = if thinks { Start::Reasoning } else { Start::Content };
+        Ok(Rendered { segments, start, first_call })
+    }
+}
+
+/// A message as templates read it; what is not there is left out, for `None` would be printed.
+fn message(message: &Message) -> Value {
+    let role = match message.role {
+        Role::System => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+        Role::Tool => "tool",
+    };
+    let mut members = Map::new();
+    members.insert("role".to_owned(), json!(role));
+    members.insert("content".to_owned(), content(&message.content));
+    let mut insert = |name: &str, value: Option<&String>| {
+        if let Some(value) = value {
+            members.insert(name.to_owned(), json!(value));
+        }
+    };
+    insert("name", message.name.as_ref());
+    insert("reasoning_content", message.reasoning.as_ref());
+    insert("tool_call_id", message.tool_call_id.as_ref());
+    if !message.tool_calls.is_empty() {
+        let calls = message.tool_calls.iter().map(|call| {
+            let arguments = match &call.arguments {
+                Arguments::Text(text) => json!(text),
+                Arguments::Json(value) => value.clone(),
+            };
+            json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}})
+        });
+        members.insert("tool_calls".to_owned(), calls.collect());
+    }
+    Value::Object(members)
+}
+
+fn content(parts: &[Part]) -> Value {
+    if let [Part::Text(text)] = parts {
+        return json!(text);
+    }
+    parts
+        .iter()
+        .map(|part| match part {
+            Part::Text(text) => json!({"type": "text", "text": text}),
+            Part::Image => json!({"type": "image"}),
+            Part::Video => json!({"type": "video"}),
+        })
+        .collect()
+}
+

@@ -1,0 +1,132 @@
+//! minijinja, set up as `transformers` sets up Jinja2.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use minijinja::value::{Kwargs, Serde, Value};
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, syntax::SyntaxConfig};
+
+use crate::python_json::{Style, dumps_with};
+
+/// Steps of one rendering: a conversation of a thousand messages needs some hundred thousand.
+const FUEL: u64 = 50_000_000;
+const RECURSION: usize = 200;
+const NAME: &str = "chat";
+
+/// An environment with the one template; the error is one line.
+pub(super) fn with_template(source: &str) -> Result<Environment<'static>, String> {
+    let mut environment = Environment::new();
+    let mut syntax = SyntaxConfig::builder();
+    syntax.trim_blocks(true).lstrip_blocks(true);
+    environment.set_syntax(syntax.build().map_err(|error| one_line(&error))?);
+    environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_fuel(Some(FUEL));
+    environment.set_recursion_limit(RECURSION);
+    environment.add_filter("tojson", to_json);
+    environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
+        Err(Error::new(ErrorKind::InvalidOperation, message))
+    });
+    environment.add_function("strftime_now", |format: String| strftime(&format, now()));
+    environment.add_template_owned(NAME, source.to_owned()).map_err(|error| one_line(&error))?;
+    Ok(environment)
+}
+
+/// Renders with `context`; the error is one line.
+pub(super) fn render(environment: &Environment<'_>, context: &serde_json::Value) -> Result<String, String> {
+    let template = environment.get_template(NAME).map_err(|error| one_line(&error))?;
+    template.render(Serde(context)).map_err(|error| one_line(&error))
+}
+
+fn one_line(error: &Error) -> String {
+    let text = error.to_string().replace('\n', " ");
+    if error.kind() == ErrorKind::UnknownMethod {
+        return format!("{text}; this template needs lists that change, try --chat-template builtin");
+    }
+    text
+}
+
+/// Python's `tojson`: no HTML escapes, `separators`, `indent`, `ensure_ascii`, `sort_keys`.
+fn to_json(value: &Value, kwargs: Kwargs) -> Result<Value, Error> {
+    let json = serde_json::to_value(value)
+        .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
+    let mut style = Style::default();
+    if let Some((item, key)) = kwargs.get::<Option<Value>>("separators")?.as_ref().and_then(pair) {
+        (style.item_separator, style.key_separator) = (item, key);
+    }
+    style.indent = kwargs.get::<Option<usize>>("indent")?;
+    style.ensure_ascii = kwargs.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false);
+    style.sort_keys = kwargs.get::<Option<bool>>("sort_keys")?.unwrap_or(false);
+    kwargs.assert_all_used()?;
+    Ok(Value::from_safe_string(dumps_with(&json, &style)))
+}
+
+fn pair(separators: &Value) -> Option<(String, String)> {
+    let mut items = separators.try_iter().ok()?;
+    Some((items.next()?.as_str()?.to_owned(), items.next()?.as_str()?.to_owned()))
+}
+
+/// Seconds since 1970, UTC.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
+}
+
+/// The directives that templates use; others stay as they are.
+fn strftime(format: &str, seconds: u64) -> String {
+    const MONTHS: [&str; 12] = [
+        "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+        "December",
+    ];
+    const DAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let (month_name, day_name) = (MONTHS[month - 1], DAYS[(days % 7) as usize]);
+    let mut out = String::new();
+    let mut chars = format.chars();
+    while let Some(c) = chars.next() {
+        if c != '%' {
+            out.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('Y') => out.push_str(&format!("{year:04}")),
+            Some('m') => out.push_str(&format!("{month:02}")),
+            Some('d') => out.push_str(&format!("{day:02}")),
+            Some('H') => out.push_str(&format!("{:02}", rest / 3600)),
+            Some('M') => out.push_str(&format!("{:02}", rest / 60 % 60)),
+            Some('S') => out.push_str(&format!("{:02}", rest % 60)),
+            Some('B') => out.push_str(month_name),
+            Some('b') => out.push_str(&month_name[..3]),
+            Some('A') => out.push_str(day_name),
+            Some('a') => out.push_str(&day_name[..3]),
+            Some('%') => out.push('%'),
+            Some(other) => out.extend(['%', other]),
+            None => out.push('%'),
+        }
+    }
+    out
+}
+
+/// Year, month, day of a number of days since 1970-01-01 (Hinnant, "chrono-compatible low-level date algorithms").
+fn civil(days: u64) -> (u64, usize, u64) {
+    let z = days + 719_468;
+    let (era, doe) = (z / 146_097, z % 146_097);
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let day = doy - (153 * mp + 2) / 5 + 1;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    (yoe + era * 400 + u64::from(month <= 2), month as usize, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_written_as_strftime_does() {
+        assert_eq!(strftime("%A %d %B %Y %H:%M:%S %a %b %% %q", 1_795_305_599), "Saturday 21 November 2026 23:59:59 Sat Nov % %q");
+        assert_eq!(strftime("%Y-%m-%d", 951_782_400), "2000-02-29");
+        assert_eq!(strftime("%Y-%m-%d %a", 0), "1970-01-01 Thu");
+    }
+}
