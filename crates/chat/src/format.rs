@@ -72,7 +72,10 @@ impl ChatFormat {
     /// # Errors
     /// The vocabulary lacks one of Kimi's control tokens.
     pub fn builtin(tokenizer: &Tokenizer) -> Result<Self, TemplateError> {
-        Ok(Self { tokens: kimi(tokenizer)?, template: None })
+        Ok(Self {
+            tokens: kimi(tokenizer)?,
+            template: None,
+        })
     }
 
     /// The renderer that was asked for. Output is parsed as Kimi's in any case, so that a
@@ -86,7 +89,10 @@ impl ChatFormat {
             TemplateChoice::Gguf => tokenizer.chat_template().ok_or(TemplateError::NoTemplate)?,
             TemplateChoice::Source(source) => source,
         };
-        Ok(Self { tokens: kimi(tokenizer)?, template: Some(Template::new(source, tokenizer)?) })
+        Ok(Self {
+            tokens: kimi(tokenizer)?,
+            template: Some(Template::new(source, tokenizer)?),
+        })
     }
 
     /// The control tokens of the vocabulary.
@@ -107,8 +113,15 @@ impl ChatFormat {
     ) -> Result<Rendered, RenderError> {
         let first_call = conversation.normalise_ids();
         match &self.template {
-            None => Ok(prompt::render(conversation, options, &self.tokens, first_call)),
-            Some(template) => template.render(conversation, options, kwargs, &self.tokens, first_call),
+            None => Ok(prompt::render(
+                conversation,
+                options,
+                &self.tokens,
+                first_call,
+            )),
+            Some(template) => {
+                template.render(conversation, options, kwargs, &self.tokens, first_call)
+            }
         }
     }
 }

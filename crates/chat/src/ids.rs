@@ -33,7 +33,11 @@ impl Conversation {
                 }
                 Role::Tool => {
                     message.name = None;
-                    let known = message.tool_call_id.as_ref().and_then(|id| by_id.get(id)).cloned();
+                    let known = message
+                        .tool_call_id
+                        .as_ref()
+                        .and_then(|id| by_id.get(id))
+                        .cloned();
                     let answered = known.or_else(|| unanswered.first().cloned());
                     if let Some(id) = answered {
                         unanswered.retain(|open| *open != id);
@@ -53,25 +57,51 @@ mod tests {
     use crate::{Arguments, Message, ToolCall};
 
     fn call(id: &str, name: &str) -> ToolCall {
-        ToolCall { id: id.to_owned(), name: name.to_owned(), arguments: Arguments::Text("{}".to_owned()) }
+        ToolCall {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            arguments: Arguments::Text("{}".to_owned()),
+        }
     }
 
     fn assistant(calls: Vec<ToolCall>) -> Message {
-        Message { tool_calls: calls, ..Message::text(Role::Assistant, "") }
+        Message {
+            tool_calls: calls,
+            ..Message::text(Role::Assistant, "")
+        }
     }
 
     fn result(id: Option<&str>) -> Message {
-        Message { tool_call_id: id.map(str::to_owned), ..Message::text(Role::Tool, "done") }
+        Message {
+            tool_call_id: id.map(str::to_owned),
+            ..Message::text(Role::Tool, "done")
+        }
     }
 
     fn check(messages: Vec<Message>, calls: &[&str], results: &[Option<&str>]) {
-        let mut conversation = Conversation { messages, tools: Vec::new() };
+        let mut conversation = Conversation {
+            messages,
+            tools: Vec::new(),
+        };
         assert_eq!(conversation.normalise_ids(), calls.len());
-        let found_calls: Vec<String> =
-            conversation.messages.iter().flat_map(|m| &m.tool_calls).map(|call| call.id.clone()).collect();
-        let tools = conversation.messages.iter().filter(|m| m.role == Role::Tool);
+        let found_calls: Vec<String> = conversation
+            .messages
+            .iter()
+            .flat_map(|m| &m.tool_calls)
+            .map(|call| call.id.clone())
+            .collect();
+        let tools = conversation
+            .messages
+            .iter()
+            .filter(|m| m.role == Role::Tool);
         let found_results: Vec<Option<&str>> = tools.map(|m| m.tool_call_id.as_deref()).collect();
-        assert_eq!((found_calls.as_slice(), found_results.as_slice()), (&*calls.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>(), results));
+        assert_eq!(
+            (found_calls.as_slice(), found_results.as_slice()),
+            (
+                &*calls.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>(),
+                results
+            )
+        );
     }
 
     #[test]
@@ -85,7 +115,11 @@ mod tests {
                 result(Some("functions_grep_0")),
             ],
             &["functions.grep:0", "functions.read:1", "functions.grep:2"],
-            &[Some("functions.read:1"), Some("functions.grep:0"), Some("functions.grep:2")],
+            &[
+                Some("functions.read:1"),
+                Some("functions.grep:0"),
+                Some("functions.grep:2"),
+            ],
         );
     }
 
@@ -106,7 +140,12 @@ mod tests {
     #[test]
     fn unknown_ids_are_matched_by_position_and_strays_are_kept() {
         check(
-            vec![assistant(vec![call("x", "a"), call("y", "b")]), result(Some("?")), result(None), result(Some("stray"))],
+            vec![
+                assistant(vec![call("x", "a"), call("y", "b")]),
+                result(Some("?")),
+                result(None),
+                result(Some("stray")),
+            ],
             &["functions.a:0", "functions.b:1"],
             &[Some("functions.a:0"), Some("functions.b:1"), Some("stray")],
         );

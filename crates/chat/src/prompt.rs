@@ -2,7 +2,9 @@
 
 use perigee_tokenizer::{Segment, TokenId};
 
-use crate::{Arguments, Conversation, KimiTokens, Message, Part, Role, Start, python_json, tool_types};
+use crate::{
+    Arguments, Conversation, KimiTokens, Message, Part, Role, Start, python_json, tool_types,
+};
 
 /// How tools are declared to the model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +34,12 @@ pub struct RenderOptions {
 
 impl Default for RenderOptions {
     fn default() -> Self {
-        Self { thinking: true, preserve_thinking: true, tools_format: ToolsFormat::Auto, add_generation_prompt: true }
+        Self {
+            thinking: true,
+            preserve_thinking: true,
+            tools_format: ToolsFormat::Auto,
+            add_generation_prompt: true,
+        }
     }
 }
 
@@ -80,11 +87,16 @@ pub(crate) fn render(
         out.control(tokens.im_system);
         out.text("tool_declare");
         out.control(tokens.im_middle);
-        out.text(&tool_types::declare(&conversation.tools, options.tools_format));
+        out.text(&tool_types::declare(
+            &conversation.tools,
+            options.tools_format,
+        ));
         out.control(tokens.im_end);
     }
     let (last, before) = match conversation.messages.split_last() {
-        Some((last, before)) if last.partial && last.role == Role::Assistant && options.add_generation_prompt => {
+        Some((last, before))
+            if last.partial && last.role == Role::Assistant && options.add_generation_prompt =>
+        {
             (Some(last), before)
         }
         _ => (None, conversation.messages.as_slice()),
@@ -92,11 +104,17 @@ pub(crate) fn render(
     // History ends with the last answer that made no calls; what follows is the loop at hand.
     let history = match options.preserve_thinking {
         true => 0,
-        false => before.iter().rposition(|m| m.role == Role::Assistant && m.tool_calls.is_empty()).map_or(0, |i| i + 1),
+        false => before
+            .iter()
+            .rposition(|m| m.role == Role::Assistant && m.tool_calls.is_empty())
+            .map_or(0, |i| i + 1),
     };
     for (i, message) in before.iter().enumerate() {
         header(&mut out, message, tokens);
-        let reasoning = message.reasoning.as_deref().filter(|_| i >= history && options.thinking);
+        let reasoning = message
+            .reasoning
+            .as_deref()
+            .filter(|_| i >= history && options.thinking);
         body(&mut out, message, reasoning.unwrap_or_default(), tokens);
         out.control(tokens.im_end);
     }
@@ -105,7 +123,11 @@ pub(crate) fn render(
         None if options.add_generation_prompt => generation_prompt(&mut out, options, tokens),
         None => Start::Content,
     };
-    Rendered { segments: out.segments, start, first_call }
+    Rendered {
+        segments: out.segments,
+        start,
+        first_call,
+    }
 }
 
 fn header(out: &mut Writer, message: &Message, tokens: &KimiTokens) {
@@ -152,7 +174,12 @@ fn content(out: &mut Writer, parts: &[Part], tokens: &KimiTokens) {
 
 /// One image. In a vocabulary without the media tokens there is nothing that could stand for it.
 fn image(out: &mut Writer, tokens: &KimiTokens) {
-    let ids = (tokens.media_begin, tokens.media_content, tokens.media_pad, tokens.media_end);
+    let ids = (
+        tokens.media_begin,
+        tokens.media_content,
+        tokens.media_pad,
+        tokens.media_end,
+    );
     if let (Some(begin), Some(content), Some(pad), Some(end)) = ids {
         out.control(begin);
         out.text("image");
@@ -195,12 +222,24 @@ fn generation_prompt(out: &mut Writer, options: &RenderOptions, tokens: &KimiTok
 
 /// The beginning of an answer, to be continued: no end marker follows. Without content the
 /// continuation goes on thinking; with content it goes on answering.
-fn continuation(out: &mut Writer, message: &Message, options: &RenderOptions, tokens: &KimiTokens) -> Start {
+fn continuation(
+    out: &mut Writer,
+    message: &Message,
+    options: &RenderOptions,
+    tokens: &KimiTokens,
+) -> Start {
     header(out, message, tokens);
     out.control(tokens.think);
-    let reasoning = message.reasoning.as_deref().filter(|_| options.thinking).unwrap_or_default();
+    let reasoning = message
+        .reasoning
+        .as_deref()
+        .filter(|_| options.thinking)
+        .unwrap_or_default();
     out.text(reasoning);
-    let empty = message.content.iter().all(|part| matches!(part, Part::Text(text) if text.is_empty()));
+    let empty = message
+        .content
+        .iter()
+        .all(|part| matches!(part, Part::Text(text) if text.is_empty()));
     if options.thinking && empty && message.tool_calls.is_empty() {
         return Start::Reasoning;
     }

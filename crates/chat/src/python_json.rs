@@ -31,7 +31,11 @@ impl Default for Style {
 impl Style {
     /// `separators=(',', ':')`.
     pub(crate) fn compact() -> Self {
-        Self { item_separator: ",".to_owned(), key_separator: ":".to_owned(), ..Self::default() }
+        Self {
+            item_separator: ",".to_owned(),
+            key_separator: ":".to_owned(),
+            ..Self::default()
+        }
     }
 }
 
@@ -58,7 +62,8 @@ fn write(value: &Value, style: &Style, depth: usize, out: &mut String) {
             write_items('[', items, ']', style, depth, out);
         }
         Value::Object(members) => {
-            let mut members: Vec<(Option<&str>, &Value)> = members.iter().map(|(k, v)| (Some(k.as_str()), v)).collect();
+            let mut members: Vec<(Option<&str>, &Value)> =
+                members.iter().map(|(k, v)| (Some(k.as_str()), v)).collect();
             if style.sort_keys {
                 members.sort_by_key(|(key, _)| *key);
             }
@@ -87,7 +92,11 @@ fn write_items<'a>(
         if n > 0 {
             // With an indent Python's default separator has no trailing space.
             let separator = style.item_separator.as_str();
-            out.push_str(if style.indent.is_some() { separator.trim_end() } else { separator });
+            out.push_str(if style.indent.is_some() {
+                separator.trim_end()
+            } else {
+                separator
+            });
         }
         newline(depth + 1, out);
         if let Some(key) = key {
@@ -142,7 +151,11 @@ fn number_text(number: &Number) -> String {
         return format!("{mantissa}e{sign}{:02}", exponent.abs());
     }
     let text = value.to_string();
-    if text.contains('.') { text } else { format!("{text}.0") }
+    if text.contains('.') {
+        text
+    } else {
+        format!("{text}.0")
+    }
 }
 
 #[cfg(test)]
@@ -158,10 +171,20 @@ mod tests {
     #[test]
     fn numbers_and_strings_are_written_as_python_does() {
         let plain = Style::default();
-        check("[1, -0.0, 1.0, 0.1, 1e-5, 0.0001, 123456789012345680.0, 1e16, 1.5e300, 2E3]", &plain,
-            "[1, -0.0, 1.0, 0.1, 1e-05, 0.0001, 1.2345678901234568e+17, 1e+16, 1.5e+300, 2000.0]");
-        check(r#"["a\"b\\c\n\t\u0001/<>&'é世\u2028"]"#, &plain, "[\"a\\\"b\\\\c\\n\\t\\u0001/<>&'é世\u{2028}\"]");
-        let ascii = Style { ensure_ascii: true, ..Style::default() };
+        check(
+            "[1, -0.0, 1.0, 0.1, 1e-5, 0.0001, 123456789012345680.0, 1e16, 1.5e300, 2E3]",
+            &plain,
+            "[1, -0.0, 1.0, 0.1, 1e-05, 0.0001, 1.2345678901234568e+17, 1e+16, 1.5e+300, 2000.0]",
+        );
+        check(
+            r#"["a\"b\\c\n\t\u0001/<>&'é世\u2028"]"#,
+            &plain,
+            "[\"a\\\"b\\\\c\\n\\t\\u0001/<>&'é世\u{2028}\"]",
+        );
+        let ascii = Style {
+            ensure_ascii: true,
+            ..Style::default()
+        };
         check(r#"["é世👩"]"#, &ascii, r#"["\u00e9\u4e16\ud83d\udc69"]"#);
     }
 
@@ -170,7 +193,15 @@ mod tests {
         let json = r#"{"b": [1, {}], "a": {"c": []}}"#;
         check(json, &Style::default(), r#"{"b": [1, {}], "a": {"c": []}}"#);
         check(json, &Style::compact(), r#"{"b":[1,{}],"a":{"c":[]}}"#);
-        let pretty = Style { indent: Some(2), sort_keys: true, ..Style::default() };
-        check(json, &pretty, "{\n  \"a\": {\n    \"c\": []\n  },\n  \"b\": [\n    1,\n    {}\n  ]\n}");
+        let pretty = Style {
+            indent: Some(2),
+            sort_keys: true,
+            ..Style::default()
+        };
+        check(
+            json,
+            &pretty,
+            "{\n  \"a\": {\n    \"c\": []\n  },\n  \"b\": [\n    1,\n    {}\n  ]\n}",
+        );
     }
 }

@@ -12,7 +12,10 @@ use serde_json::{Map, Value, json};
 
 use self::disguise::Disguise;
 use crate::format::{RenderError, TemplateError};
-use crate::{Arguments, Conversation, KimiTokens, Message, Part, RenderOptions, Rendered, Role, Start, tool_types};
+use crate::{
+    Arguments, Conversation, KimiTokens, Message, Part, RenderOptions, Rendered, Role, Start,
+    tool_types,
+};
 
 /// Longer sources are refused.
 const MAX_BYTES: usize = 1 << 20;
@@ -28,10 +31,16 @@ impl Template {
     /// Compiles a source. `tokenizer` names the control tokens.
     pub(crate) fn new(source: &str, tokenizer: &Tokenizer) -> Result<Self, TemplateError> {
         if source.len() > MAX_BYTES {
-            return Err(TemplateError::TooLong { bytes: source.len() });
+            return Err(TemplateError::TooLong {
+                bytes: source.len(),
+            });
         }
-        let environment = environment::with_template(source).map_err(|reason| TemplateError::Syntax { reason })?;
-        Ok(Self { environment, disguise: Disguise::new(tokenizer) })
+        let environment = environment::with_template(source)
+            .map_err(|reason| TemplateError::Syntax { reason })?;
+        Ok(Self {
+            environment,
+            disguise: Disguise::new(tokenizer),
+        })
     }
 
     /// Renders a conversation whose ids are normalised.
@@ -44,15 +53,29 @@ impl Template {
         first_call: usize,
     ) -> Result<Rendered, RenderError> {
         let mut context = kwargs.clone();
-        let partial = conversation.messages.last().is_some_and(|message| message.partial);
-        context.insert("messages".to_owned(), conversation.messages.iter().map(message).collect());
-        context.insert("add_generation_prompt".to_owned(), json!(options.add_generation_prompt && !partial));
+        let partial = conversation
+            .messages
+            .last()
+            .is_some_and(|message| message.partial);
+        context.insert(
+            "messages".to_owned(),
+            conversation.messages.iter().map(message).collect(),
+        );
+        context.insert(
+            "add_generation_prompt".to_owned(),
+            json!(options.add_generation_prompt && !partial),
+        );
         context.insert("thinking".to_owned(), json!(options.thinking));
         context.insert("enable_thinking".to_owned(), json!(options.thinking));
-        context.insert("preserve_thinking".to_owned(), json!(options.preserve_thinking));
+        context.insert(
+            "preserve_thinking".to_owned(),
+            json!(options.preserve_thinking),
+        );
         if !conversation.tools.is_empty() {
-            let declarations: Vec<Value> = conversation.tools.iter().map(|tool| tool.declaration.clone()).collect();
-            context.insert("tools".to_owned(), Value::Array(declarations));
+            context.insert(
+                "tools".to_owned(),
+                tool_types::declarations(&conversation.tools, options.tools_format),
+            );
             let types = tool_types::declare(&conversation.tools, options.tools_format);
             // The template falls back to JSON by itself when this is absent.
             if types.starts_with('#') {
@@ -60,15 +83,24 @@ impl Template {
             }
         }
         let context = self.disguise.hide(Value::Object(context));
-        let text = environment::render(&self.environment, &context).map_err(|reason| RenderError::Template { reason })?;
+        let text = environment::render(&self.environment, &context)
+            .map_err(|reason| RenderError::Template { reason })?;
         let mut segments = self.disguise.reveal(&text);
         if partial && segments.last() == Some(&Segment::Control(tokens.im_end)) {
             // The template closes every message; this one goes on.
             segments.pop();
         }
         let thinks = segments.last() == Some(&Segment::Control(tokens.think));
-        let start = if thinks { Start::Reasoning } else { Start::Content };
-        Ok(Rendered { segments, start, first_call })
+        let start = if thinks {
+            Start::Reasoning
+        } else {
+            Start::Content
+        };
+        Ok(Rendered {
+            segments,
+            start,
+            first_call,
+        })
     }
 }
 
@@ -117,4 +149,3 @@ fn content(parts: &[Part]) -> Value {
         })
         .collect()
 }
-

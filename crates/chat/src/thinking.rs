@@ -17,17 +17,30 @@ impl ThinkingSwitch {
     pub fn resolve(body: &Value, server_kwargs: &Map<String, Value>) -> Self {
         let kwargs = body.get("chat_template_kwargs").and_then(Value::as_object);
         let sources = [body.as_object(), kwargs, Some(server_kwargs)];
-        let first = |read: fn(&Map<String, Value>) -> Option<bool>| sources.iter().flatten().find_map(|map| read(map));
-        Self { thinking: first(thinking).unwrap_or(true), preserve_thinking: first(preserve).unwrap_or(true) }
+        let first = |read: fn(&Map<String, Value>) -> Option<bool>| {
+            sources.iter().flatten().find_map(|map| read(map))
+        };
+        Self {
+            thinking: first(thinking).unwrap_or(true),
+            preserve_thinking: first(preserve).unwrap_or(true),
+        }
     }
 }
 
 fn thinking(fields: &Map<String, Value>) -> Option<bool> {
-    let effort = |value: &Value| value.as_str().filter(|effort| !effort.is_empty()).map(|effort| effort != "none");
+    let effort = |value: &Value| {
+        value
+            .as_str()
+            .filter(|effort| !effort.is_empty())
+            .map(|effort| effort != "none")
+    };
     let switch = |value: &Value| match value {
         Value::Bool(on) => Some(*on),
         // Levels ("low", "high") mean on.
-        Value::String(level) => Some(!matches!(level.as_str(), "none" | "off" | "false" | "disabled")),
+        Value::String(level) => Some(!matches!(
+            level.as_str(),
+            "none" | "off" | "false" | "disabled"
+        )),
         Value::Object(object) => object.get("type")?.as_str().map(|kind| kind != "disabled"),
         _ => None,
     };
@@ -56,7 +69,14 @@ mod tests {
 
     fn check(body: Value, server: Value, thinking: bool, preserve_thinking: bool) {
         let found = ThinkingSwitch::resolve(&body, server.as_object().unwrap());
-        assert_eq!(found, ThinkingSwitch { thinking, preserve_thinking }, "{body} over {server}");
+        assert_eq!(
+            found,
+            ThinkingSwitch {
+                thinking,
+                preserve_thinking
+            },
+            "{body} over {server}"
+        );
     }
 
     #[test]
@@ -74,7 +94,10 @@ mod tests {
             (json!({"reasoning_effort": null}), true),
             (json!({"reasoning": {"effort": "none"}}), false),
             (json!({"chat_template_kwargs": {"thinking": false}}), false),
-            (json!({"chat_template_kwargs": {"enable_thinking": false}}), false),
+            (
+                json!({"chat_template_kwargs": {"enable_thinking": false}}),
+                false,
+            ),
         ] {
             check(body, json!({}), expected, true);
         }
@@ -82,16 +105,51 @@ mod tests {
 
     #[test]
     fn the_body_wins_over_its_kwargs_and_those_over_the_server() {
-        check(json!({"thinking": true, "chat_template_kwargs": {"thinking": false}}), json!({}), true, true);
-        check(json!({"chat_template_kwargs": {"thinking": true}}), json!({"thinking": false}), true, true);
-        check(json!({}), json!({"thinking": false, "preserve_thinking": false}), false, false);
-        check(json!({"reasoning_effort": "high"}), json!({"thinking": false}), true, true);
+        check(
+            json!({"thinking": true, "chat_template_kwargs": {"thinking": false}}),
+            json!({}),
+            true,
+            true,
+        );
+        check(
+            json!({"chat_template_kwargs": {"thinking": true}}),
+            json!({"thinking": false}),
+            true,
+            true,
+        );
+        check(
+            json!({}),
+            json!({"thinking": false, "preserve_thinking": false}),
+            false,
+            false,
+        );
+        check(
+            json!({"reasoning_effort": "high"}),
+            json!({"thinking": false}),
+            true,
+            true,
+        );
     }
 
     #[test]
     fn keeping_thoughts_can_be_asked_for_and_declined() {
-        check(json!({"thinking": {"type": "enabled", "keep": "all"}}), json!({"preserve_thinking": false}), true, true);
-        check(json!({"thinking": {"type": "enabled", "keep": null}}), json!({}), true, false);
-        check(json!({"chat_template_kwargs": {"preserve_thinking": false}}), json!({}), true, false);
+        check(
+            json!({"thinking": {"type": "enabled", "keep": "all"}}),
+            json!({"preserve_thinking": false}),
+            true,
+            true,
+        );
+        check(
+            json!({"thinking": {"type": "enabled", "keep": null}}),
+            json!({}),
+            true,
+            false,
+        );
+        check(
+            json!({"chat_template_kwargs": {"preserve_thinking": false}}),
+            json!({}),
+            true,
+            false,
+        );
     }
 }

@@ -5,7 +5,10 @@ use serde_json::Value;
 
 /// The first of the private-use characters that stand for spellings. One character each, so that
 /// trimming and length tests of a template see what they would see.
-const FIRST: u32 = 0x10_0000;
+const FIRST: u32 = 0x10_0001;
+
+/// Stands before a private-use character that the client itself wrote.
+const LITERAL: char = '\u{100000}';
 
 /// The control tokens of a vocabulary and the characters that stand for their spellings.
 #[derive(Debug)]
@@ -16,9 +19,13 @@ pub(super) struct Disguise {
 
 impl Disguise {
     pub(super) fn new(tokenizer: &Tokenizer) -> Self {
-        let ids = (0..tokenizer.vocab_size() as u32).map(TokenId).filter(|&id| tokenizer.is_control(id));
-        let named = ids.filter_map(|id| Some((String::from_utf8(tokenizer.bytes(id).to_vec()).ok()?, id)));
-        let mut spellings: Vec<(String, TokenId)> = named.filter(|(spelling, _)| !spelling.is_empty()).collect();
+        let ids = (0..tokenizer.vocab_size() as u32)
+            .map(TokenId)
+            .filter(|&id| tokenizer.is_control(id));
+        let named =
+            ids.filter_map(|id| Some((String::from_utf8(tokenizer.bytes(id).to_vec()).ok()?, id)));
+        let mut spellings: Vec<(String, TokenId)> =
+            named.filter(|(spelling, _)| !spelling.is_empty()).collect();
         spellings.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then(a.1.cmp(&b.1)));
         Self { spellings }
     }
@@ -28,25 +35,35 @@ impl Disguise {
         match value {
             Value::String(text) => Value::String(self.hide_text(text)),
             Value::Array(items) => items.into_iter().map(|item| self.hide(item)).collect(),
-            Value::Object(members) => {
-                members.into_iter().map(|(key, member)| (self.hide_text(key), self.hide(member))).collect()
-            }
+            Value::Object(members) => members
+                .into_iter()
+                .map(|(key, member)| (self.hide_text(key), self.hide(member)))
+                .collect(),
             other => other,
         }
     }
 
     fn hide_text(&self, text: String) -> String {
-        let mut hidden = String::new();
+        let is_ours = |c: char| c >= LITERAL && u32::from(c) < FIRST + self.spellings.len() as u32;
+        if !text.contains(|c| matches!(c, '<' | '[') || is_ours(c)) {
+            return text;
+        }
+        let mut hidden = String::with_capacity(text.len());
         let mut rest = text.as_str();
+        let plain = |text: &str, hidden: &mut String| {
+            for c in text.chars() {
+                if is_ours(c) {
+                    hidden.push(LITERAL);
+                }
+                hidden.push(c);
+            }
+        };
         while let Some((before, i)) = self.next_spelling(rest) {
-            hidden.push_str(&rest[..before]);
+            plain(&rest[..before], &mut hidden);
             hidden.extend(char::from_u32(FIRST + i as u32));
             rest = &rest[before + self.spellings[i].0.len()..];
         }
-        if hidden.is_empty() {
-            return text;
-        }
-        hidden.push_str(rest);
+        plain(rest, &mut hidden);
         hidden
     }
 
@@ -68,8 +85,15 @@ impl Disguise {
             return;
         }
         let mut plain = String::with_capacity(text.len());
-        for c in text.chars() {
-            let hidden = u32::from(c).checked_sub(FIRST).and_then(|i| self.spellings.get(i as usize));
+        let mut chars = text.chars();
+        while let Some(c) = chars.next() {
+            if c == LITERAL {
+                plain.extend(chars.next());
+                continue;
+            }
+            let hidden = u32::from(c)
+                .checked_sub(FIRST)
+                .and_then(|i| self.spellings.get(i as usize));
             match hidden {
                 Some((spelling, _)) => plain.push_str(spelling),
                 None => plain.push(c),
@@ -81,9 +105,15 @@ impl Disguise {
     /// Where the first spelling begins, and which it is.
     fn next_spelling(&self, text: &str) -> Option<(usize, usize)> {
         // All spellings in use begin with one of these.
-        let starts = text.bytes().enumerate().filter(|(_, byte)| matches!(byte, b'<' | b'['));
+        let starts = text
+            .bytes()
+            .enumerate()
+            .filter(|(_, byte)| matches!(byte, b'<' | b'['));
         starts.map(|(at, _)| at).find_map(|at| {
-            let found = self.spellings.iter().position(|(spelling, _)| text[at..].starts_with(spelling.as_str()))?;
+            let found = self
+                .spellings
+                .iter()
+                .position(|(spelling, _)| text[at..].starts_with(spelling.as_str()))?;
             Some((at, found))
         })
     }

@@ -24,24 +24,38 @@ pub(super) fn with_template(source: &str) -> Result<Environment<'static>, String
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(RECURSION);
     environment.add_filter("tojson", to_json);
-    environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
-        Err(Error::new(ErrorKind::InvalidOperation, message))
-    });
+    environment.add_function(
+        "raise_exception",
+        |message: String| -> Result<Value, Error> {
+            Err(Error::new(ErrorKind::InvalidOperation, message))
+        },
+    );
     environment.add_function("strftime_now", |format: String| strftime(&format, now()));
-    environment.add_template_owned(NAME, source.to_owned()).map_err(|error| one_line(&error))?;
+    environment
+        .add_template_owned(NAME, source.to_owned())
+        .map_err(|error| one_line(&error))?;
     Ok(environment)
 }
 
 /// Renders with `context`; the error is one line.
-pub(super) fn render(environment: &Environment<'_>, context: &serde_json::Value) -> Result<String, String> {
-    let template = environment.get_template(NAME).map_err(|error| one_line(&error))?;
-    template.render(Serde(context)).map_err(|error| one_line(&error))
+pub(super) fn render(
+    environment: &Environment<'_>,
+    context: &serde_json::Value,
+) -> Result<String, String> {
+    let template = environment
+        .get_template(NAME)
+        .map_err(|error| one_line(&error))?;
+    template
+        .render(Serde(context))
+        .map_err(|error| one_line(&error))
 }
 
 fn one_line(error: &Error) -> String {
     let text = error.to_string().replace('\n', " ");
     if error.kind() == ErrorKind::UnknownMethod {
-        return format!("{text}; this template needs lists that change, try --chat-template builtin");
+        return format!(
+            "{text}; this template needs lists that change, try --chat-template builtin"
+        );
     }
     text
 }
@@ -51,7 +65,11 @@ fn to_json(value: &Value, kwargs: Kwargs) -> Result<Value, Error> {
     let json = serde_json::to_value(value)
         .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
     let mut style = Style::default();
-    if let Some((item, key)) = kwargs.get::<Option<Value>>("separators")?.as_ref().and_then(pair) {
+    if let Some((item, key)) = kwargs
+        .get::<Option<Value>>("separators")?
+        .as_ref()
+        .and_then(pair)
+    {
         (style.item_separator, style.key_separator) = (item, key);
     }
     style.indent = kwargs.get::<Option<usize>>("indent")?;
@@ -63,21 +81,44 @@ fn to_json(value: &Value, kwargs: Kwargs) -> Result<Value, Error> {
 
 fn pair(separators: &Value) -> Option<(String, String)> {
     let mut items = separators.try_iter().ok()?;
-    Some((items.next()?.as_str()?.to_owned(), items.next()?.as_str()?.to_owned()))
+    Some((
+        items.next()?.as_str()?.to_owned(),
+        items.next()?.as_str()?.to_owned(),
+    ))
 }
 
 /// Seconds since 1970, UTC.
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |age| age.as_secs())
 }
 
 /// The directives that templates use; others stay as they are.
 fn strftime(format: &str, seconds: u64) -> String {
     const MONTHS: [&str; 12] = [
-        "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
         "December",
     ];
-    const DAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
+    const DAYS: [&str; 7] = [
+        "Thursday",
+        "Friday",
+        "Saturday",
+        "Sunday",
+        "Monday",
+        "Tuesday",
+        "Wednesday",
+    ];
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
     let (month_name, day_name) = (MONTHS[month - 1], DAYS[(days % 7) as usize]);
@@ -125,7 +166,10 @@ mod tests {
 
     #[test]
     fn dates_are_written_as_strftime_does() {
-        assert_eq!(strftime("%A %d %B %Y %H:%M:%S %a %b %% %q", 1_795_305_599), "Saturday 21 November 2026 23:59:59 Sat Nov % %q");
+        assert_eq!(
+            strftime("%A %d %B %Y %H:%M:%S %a %b %% %q", 1_795_305_599),
+            "Saturday 21 November 2026 23:59:59 Sat Nov % %q"
+        );
         assert_eq!(strftime("%Y-%m-%d", 951_782_400), "2000-02-29");
         assert_eq!(strftime("%Y-%m-%d %a", 0), "1970-01-01 Thu");
     }

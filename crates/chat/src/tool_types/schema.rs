@@ -25,7 +25,15 @@ pub(super) enum Untypable {
 type Result<T> = std::result::Result<T, Untypable>;
 
 /// Keywords that carry a description of the value, not its type.
-const ANNOTATIONS: [&str; 7] = ["description", "title", "default", "$schema", "examples", "$id", "$comment"];
+const ANNOTATIONS: [&str; 7] = [
+    "description",
+    "title",
+    "default",
+    "$schema",
+    "examples",
+    "$id",
+    "$comment",
+];
 
 /// The declaration of one function: interfaces of its `$defs`, description, `type NAME = …`.
 pub(super) fn function(name: &str, declaration: &Value, parameters: &Value) -> Result<String> {
@@ -47,7 +55,10 @@ pub(super) fn function(name: &str, declaration: &Value, parameters: &Value) -> R
             out += &text;
         }
     }
-    let description = declaration.pointer("/function/description").and_then(Value::as_str).unwrap_or_default();
+    let description = declaration
+        .pointer("/function/description")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     comment(description, 0, &mut out);
     out += &format!("type {name} = (_: {body}) => any;");
     Ok(out)
@@ -62,9 +73,13 @@ fn refers_to_root(schema: &Value, depth: usize) -> Result<bool> {
             if members.get("$ref").and_then(Value::as_str) == Some("#") {
                 return Ok(true);
             }
-            members.values().try_fold(false, |found, member| Ok(found || refers_to_root(member, depth + 1)?))
+            members.values().try_fold(false, |found, member| {
+                Ok(found || refers_to_root(member, depth + 1)?)
+            })
         }
-        Value::Array(items) => items.iter().try_fold(false, |found, item| Ok(found || refers_to_root(item, depth + 1)?)),
+        Value::Array(items) => items.iter().try_fold(false, |found, item| {
+            Ok(found || refers_to_root(item, depth + 1)?)
+        }),
         _ => Ok(false),
     }
 }
@@ -90,9 +105,17 @@ fn object(schema: &Value, indent: usize, depth: usize) -> Result<String> {
         return Err(Untypable::TooDeep);
     }
     let empty = Map::new();
-    let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&empty);
-    let required: Vec<&str> =
-        schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let properties = schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .unwrap_or(&empty);
+    let required: Vec<&str> = schema
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let mut names: Vec<(&String, &Value)> = properties.iter().collect();
     names.sort_by_key(|(name, _)| (!required.contains(&name.as_str()), *name));
     let inner = indent + 2;
@@ -100,8 +123,16 @@ fn object(schema: &Value, indent: usize, depth: usize) -> Result<String> {
     for (name, field) in names {
         let mut text = String::new();
         annotations(field, inner, &mut text)?;
-        let mark = if required.contains(&name.as_str()) { "" } else { "?" };
-        text += &format!("{}{name}{mark}: {}", " ".repeat(inner), type_of(field, inner, depth + 1)?);
+        let mark = if required.contains(&name.as_str()) {
+            ""
+        } else {
+            "?"
+        };
+        text += &format!(
+            "{}{name}{mark}: {}",
+            " ".repeat(inner),
+            type_of(field, inner, depth + 1)?
+        );
         fields.push(text);
     }
     let additional = match schema.get("additionalProperties") {
@@ -116,12 +147,23 @@ fn object(schema: &Value, indent: usize, depth: usize) -> Result<String> {
     if fields.is_empty() {
         return Ok("{}".to_owned());
     }
-    Ok(format!("{{\n{}\n{}}}", fields.join(",\n"), " ".repeat(indent)))
+    Ok(format!(
+        "{{\n{}\n{}}}",
+        fields.join(",\n"),
+        " ".repeat(indent)
+    ))
 }
 
 /// Description, constraints and default above a field.
 fn annotations(schema: &Value, indent: usize, out: &mut String) -> Result<()> {
-    comment(schema.get("description").and_then(Value::as_str).unwrap_or_default(), indent, out);
+    comment(
+        schema
+            .get("description")
+            .and_then(Value::as_str)
+            .unwrap_or_default(),
+        indent,
+        out,
+    );
     let constraints = constraints(schema);
     if !constraints.is_empty() {
         comment(&constraints, indent, out);
@@ -168,20 +210,31 @@ fn type_of(schema: &Value, indent: usize, depth: usize) -> Result<String> {
         return reference_name(reference);
     }
     if let Some(values) = members.get("enum").and_then(Value::as_array) {
-        let literals = values.iter().map(|value| dumps_with(value, &Style::default()));
+        let literals = values
+            .iter()
+            .map(|value| dumps_with(value, &Style::default()));
         return Ok(literals.collect::<Vec<_>>().join(" | "));
     }
     if let Some(alternatives) = members.get("anyOf").and_then(Value::as_array) {
-        let types = alternatives.iter().map(|schema| type_of(schema, indent, depth + 1));
+        let types = alternatives
+            .iter()
+            .map(|schema| type_of(schema, indent, depth + 1));
         return Ok(types.collect::<Result<Vec<_>>>()?.join(" | "));
     }
     match members.get("type") {
         Some(Value::String(name)) => named_type(name, schema, indent, depth),
         Some(Value::Array(names)) => {
-            let types = names.iter().map(|name| listed_type(name.as_str().unwrap_or_default()));
+            let types = names
+                .iter()
+                .map(|name| listed_type(name.as_str().unwrap_or_default()));
             Ok(types.collect::<Result<Vec<_>>>()?.join(" | "))
         }
-        _ if members.keys().all(|key| ANNOTATIONS.contains(&key.as_str())) => Ok("any".to_owned()),
+        _ if members
+            .keys()
+            .all(|key| ANNOTATIONS.contains(&key.as_str())) =>
+        {
+            Ok("any".to_owned())
+        }
         _ => Err(Untypable::Untyped(dumps(schema))),
     }
 }
@@ -189,7 +242,10 @@ fn type_of(schema: &Value, indent: usize, depth: usize) -> Result<String> {
 fn reference_name(reference: &Value) -> Result<String> {
     match reference.as_str() {
         Some("#") => Ok("parameters".to_owned()),
-        Some(path) => match path.strip_prefix("#/$defs/").filter(|name| !name.contains('/')) {
+        Some(path) => match path
+            .strip_prefix("#/$defs/")
+            .filter(|name| !name.contains('/'))
+        {
             Some(name) => Ok(name.to_owned()),
             None => Err(Untypable::Reference(path.to_owned())),
         },
@@ -220,7 +276,9 @@ fn listed_type(name: &str) -> Result<String> {
 
 /// `Array<T>`; items with a description or constraints are spread over lines to carry it.
 fn array(schema: &Value, indent: usize, depth: usize) -> Result<String> {
-    let Some(items) = schema.get("items") else { return Ok("Array<any>".to_owned()) };
+    let Some(items) = schema.get("items") else {
+        return Ok("Array<any>".to_owned());
+    };
     if items.is_array() {
         return Err(Untypable::Keyword("items as a list".to_owned()));
     }
@@ -231,5 +289,8 @@ fn array(schema: &Value, indent: usize, depth: usize) -> Result<String> {
         return Ok(format!("Array<{}>", type_of(items, indent, depth + 1)?));
     }
     let (pad, end) = (" ".repeat(inner), " ".repeat(indent));
-    Ok(format!("Array<\n{above}{pad}{}\n{end}>", type_of(items, inner, depth + 1)?))
+    Ok(format!(
+        "Array<\n{above}{pad}{}\n{end}>",
+        type_of(items, inner, depth + 1)?
+    ))
 }

@@ -4,13 +4,20 @@ use super::*;
 
 fn tool(function: Value) -> Tool {
     let name = function["name"].as_str().unwrap().to_owned();
-    Tool { name, declaration: json!({"type": "function", "function": function}) }
+    Tool {
+        name,
+        declaration: json!({"type": "function", "function": function}),
+    }
 }
 
 fn check_type(schema: Value, expected: &str) {
-    let tools = [tool(json!({"name": "f", "parameters": {"type": "object", "properties": {"x": schema}, "required": ["x"]}}))];
+    let tools = [tool(
+        json!({"name": "f", "parameters": {"type": "object", "properties": {"x": schema}, "required": ["x"]}}),
+    )];
     let text = declare(&tools, ToolsFormat::Auto);
-    let expected = format!("# Tools\n\n## functions\nnamespace functions {{\ntype f = (_: {{\n{expected}\n}}) => any;\n}}\n");
+    let expected = format!(
+        "# Tools\n\n## functions\nnamespace functions {{\ntype f = (_: {{\n{expected}\n}}) => any;\n}}\n"
+    );
     assert_eq!(text, expected);
 }
 
@@ -24,7 +31,9 @@ fn the_worked_example_of_the_vendors_encoder() {
         "opt": {"type": "object", "properties": {"a": {"type": "boolean"}}, "additionalProperties": false},
     }});
     let tools = [
-        tool(json!({"name": "get_weather", "description": "Get weather.\nLine two.", "parameters": parameters})),
+        tool(
+            json!({"name": "get_weather", "description": "Get weather.\nLine two.", "parameters": parameters}),
+        ),
         tool(json!({"name": "noargs", "parameters": {"type": "object", "properties": {}}})),
     ];
     let expected = r#"# Tools
@@ -58,17 +67,27 @@ type noargs = (_: {}) => any;
 
 #[test]
 fn each_kind_of_schema_has_its_type() {
-    check_type(json!({"anyOf": [{"type": "string"}, {"type": "null"}]}), "  x: string | null");
+    check_type(
+        json!({"anyOf": [{"type": "string"}, {"type": "null"}]}),
+        "  x: string | null",
+    );
     check_type(json!({}), "  x: any");
     check_type(json!({"description": "d"}), "  // d\n  x: any");
     check_type(json!(true), "  x: any");
     check_type(json!({"type": "array"}), "  x: Array<any>");
     check_type(json!({"type": ["array", "object"]}), "  x: Array<any> | {}");
-    check_type(json!({"type": "number", "minimum": 0, "maximum": 1.5, "default": 1}),
-        "  // maximum: 1.5, minimum: 0\n  // Default: 1\n  x: number");
-    check_type(json!({"enum": [1, "a", null, true]}), "  x: 1 | \"a\" | null | true");
-    check_type(json!({"type": "object", "additionalProperties": {"type": "integer"}}),
-        "  x: {\n    [k: string]: number\n  }");
+    check_type(
+        json!({"type": "number", "minimum": 0, "maximum": 1.5, "default": 1}),
+        "  // maximum: 1.5, minimum: 0\n  // Default: 1\n  x: number",
+    );
+    check_type(
+        json!({"enum": [1, "a", null, true]}),
+        "  x: 1 | \"a\" | null | true",
+    );
+    check_type(
+        json!({"type": "object", "additionalProperties": {"type": "integer"}}),
+        "  x: {\n    [k: string]: number\n  }",
+    );
     check_type(json!({"type": "string", "default": null}), "  x: string");
 }
 
@@ -76,11 +95,25 @@ fn each_kind_of_schema_has_its_type() {
 fn definitions_become_interfaces() {
     let parameters = json!({"type": "object", "properties": {"p": {"$ref": "#/$defs/Point"}},
         "$defs": {"Point": {"type": "object", "properties": {"x": {"type": "number"}}, "required": ["x"]}}});
-    let text = declare(&[tool(json!({"name": "f", "parameters": parameters}))], ToolsFormat::Auto);
-    assert!(text.contains("interface Point {\n  x: number\n}\ntype f = (_: {\n  p?: Point\n}) => any;"), "{text}");
+    let text = declare(
+        &[tool(json!({"name": "f", "parameters": parameters}))],
+        ToolsFormat::Auto,
+    );
+    assert!(
+        text.contains("interface Point {\n  x: number\n}\ntype f = (_: {\n  p?: Point\n}) => any;"),
+        "{text}"
+    );
     let own = json!({"type": "object", "properties": {"child": {"$ref": "#"}}});
-    let text = declare(&[tool(json!({"name": "f", "parameters": own}))], ToolsFormat::Auto);
-    assert!(text.contains("interface parameters {\n  child?: parameters\n}\ntype f = (_: parameters) => any;"), "{text}");
+    let text = declare(
+        &[tool(json!({"name": "f", "parameters": own}))],
+        ToolsFormat::Auto,
+    );
+    assert!(
+        text.contains(
+            "interface parameters {\n  child?: parameters\n}\ntype f = (_: parameters) => any;"
+        ),
+        "{text}"
+    );
 }
 
 #[test]
@@ -93,7 +126,8 @@ fn one_schema_without_a_type_sends_all_tools_to_sorted_json() {
         json!({"minimum": 3}),
         json!({"type": "array", "items": [{"type": "string"}]}),
     ] {
-        let bad = json!({"name": "bad", "parameters": {"type": "object", "properties": {"x": schema}}});
+        let bad =
+            json!({"name": "bad", "parameters": {"type": "object", "properties": {"x": schema}}});
         let tools = [tool(json!({"name": "good"})), tool(bad)];
         let text = declare(&tools, ToolsFormat::Auto);
         assert!(text.starts_with(r#"[{"function":{"name":"good"},"type":"function"},{"function":{"name":"bad","parameters""#), "{text}");
@@ -102,8 +136,14 @@ fn one_schema_without_a_type_sends_all_tools_to_sorted_json() {
 
 #[test]
 fn json_keeps_the_clients_order() {
-    let text = declare(&[tool(json!({"name": "é", "description": "d"}))], ToolsFormat::Json);
-    assert_eq!(text, r#"[{"type":"function","function":{"name":"é","description":"d"}}]"#);
+    let text = declare(
+        &[tool(json!({"name": "é", "description": "d"}))],
+        ToolsFormat::Json,
+    );
+    assert_eq!(
+        text,
+        r#"[{"type":"function","function":{"name":"é","description":"d"}}]"#
+    );
 }
 
 #[test]

@@ -5,7 +5,9 @@ use perigee_tokenizer::{Tokenizer, VocabParts};
 /// The tokenizer of Kimi-K2.6.
 pub(crate) fn kimi() -> Tokenizer {
     let packed = splintr_vocab_kimi::KIMI_VOCAB_PACKED;
-    let mut rest = packed.strip_prefix(b"SPLNTRV1".as_slice()).expect("the packed format");
+    let mut rest = packed
+        .strip_prefix(b"SPLNTRV1".as_slice())
+        .expect("the packed format");
     let n = u32::from_le_bytes(take(&mut rest, 4).try_into().expect("four bytes"));
     let mut ranks: Vec<(u64, Vec<u8>)> = (0..n)
         .map(|_| {
