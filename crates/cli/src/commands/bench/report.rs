@@ -1,0 +1,196 @@
+//! The table that `perigee bench` prints.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Test;
+use crate::args::BenchFormat;
+
+/// What all rows share.
+pub(super) struct Context {
+    pub(super) model: String,
+    pub(super) size_bytes: u64,
+    pub(super) n_params: u64,
+    pub(super) threads: usize,
+    pub(super) ubatch: usize,
+}
+
+/// A test and the time of each repetition.
+pub(super) struct Row {
+    pub(super) test: Test,
+    pub(super) seconds: Vec<Duration>,
+}
+
+impl Row {
+    fn n_tokens(&self) -> usize {
+        self.test.n_prompt + self.test.n_gen
+    }
+
+    fn rates(&self) -> Vec<f64> {
+        self.seconds
+            .iter()
+            .map(|seconds| self.n_tokens() as f64 / seconds.as_secs_f64())
+            .collect()
+    }
+}
+
+/// `pp512`, `tg128`, `tg128 @ d4096`.
+pub(super) fn test_name(test: &Test) -> String {
+    let name = if test.n_prompt > 0 {
+        format!("pp{}", test.n_prompt)
+    } else {
+        format!("tg{}", test.n_gen)
+    };
+    if test.depth > 0 {
+        format!("{name} @ d{}", test.depth)
+    } else {
+        name
+    }
+}
+
+/// The report in the wanted format.
+pub(super) fn render(format: BenchFormat, context: &Context, rows: &[Row]) -> String {
+    match format {
+        BenchFormat::Md => markdown(context, rows),
+        BenchFormat::Json => {
+            let objects: Vec<Value> = rows.iter().map(|row| fields(context, row)).collect();
+            format!("{:#}\n", Value::Array(objects))
+        }
+        BenchFormat::Csv => csv(context, rows),
+    }
+}
+
+fn markdown(context: &Context, rows: &[Row]) -> String {
+    let gib = context.size_bytes as f64 / f64::from(1 << 30);
+    let params = context.n_params as f64 / 1e9;
+    let mut table = String::from(
+        "| model                          |       size |     params | backend    | threads |            test |                  t/s |\n\
+         | ------------------------------ | ---------: | ---------: | ---------- | ------: | --------------: | -------------------: |\n",
+    );
+    for row in rows {
+        let (mean, deviation) = mean_and_deviation(&row.rates());
+        let rate = format!("{mean:.2} ± {deviation:.2}");
+        let _ = writeln!(
+            table,
+            "| {:<30} | {gib:>6.2} GiB | {params:>8.2} B | CPU        | {:>7} | {:>15} | {rate:>20} |",
+            context.model,
+            context.threads,
+            test_name(&row.test),
+        );
+    }
+    table
+}
+
+fn csv(context: &Context, rows: &[Row]) -> String {
+    let mut text = String::new();
+    for (i, row) in rows.iter().enumerate() {
+        let Value::Object(mut fields) = fields(context, row) else {
+            continue;
+        };
+        // Lists of samples have no place in a cell.
+        fields.retain(|_, value| !value.is_array());
+        if i == 0 {
+            let names: Vec<&str> = fields.keys().map(String::as_str).collect();
+            let _ = writeln!(text, "{}", names.join(","));
+        }
+        let cells: Vec<String> = fields.values().map(cell).collect();
+        let _ = writeln!(text, "{}", cells.join(","));
+    }
+    text
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("\"{}\"", text.replace('"', "\"\"")),
+        other => other.to_string(),
+    }
+}
+
+fn fields(context: &Context, row: &Row) -> Value {
+    let nanoseconds: Vec<f64> = row
+        .seconds
+        .iter()
+        .map(|seconds| seconds.as_secs_f64() * 1e9)
+        .collect();
+    let rates = row.rates();
+    let ((avg_ns, stddev_ns), (avg_ts, stddev_ts)) =
+        (mean_and_deviation(&nanoseconds), mean_and_deviation(&rates));
+    json!({
+        "build_number": env!("CARGO_PKG_VERSION"),
+        "backends": "CPU",
+        "model_type": context.model,
+        "model_size": context.size_bytes,
+        "model_n_params": context.n_params,
+        "n_ubatch": context.ubatch,
+        "n_threads": context.threads,
+        "n_prompt": row.test.n_prompt,
+        "n_gen": row.test.n_gen,
+        "n_depth": row.test.depth,
+        "avg_ns": avg_ns.round(),
+        "stddev_ns": stddev_ns.round(),
+        "avg_ts": avg_ts,
+        "stddev_ts": stddev_ts,
+        "samples_ns": nanoseconds,
+        "samples_ts": rates,
+    })
+}
+
+/// Mean and sample standard deviation (0 for one sample).
+fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    if values.len() < 2 {
+        return (mean, 0.0);
+    }
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (mean, (squares / (n - 1.0)).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context() -> Context {
+        Context {
+            model: "m".to_owned(),
+            size_bytes: 1 << 30,
+            n_params: 2_000_000_000,
+            threads: 2,
+            ubatch: 512,
+        }
+    }
+
+    fn row() -> Row {
+        let test = Test {
+            n_prompt: 0,
+            n_gen: 10,
+            depth: 4096,
+        };
+        Row {
+            test,
+            seconds: vec![Duration::from_secs(1), Duration::from_secs(2)],
+        }
+    }
+
+    #[test]
+    fn markdown_has_the_columns_of_llama_bench() {
+        let table = render(BenchFormat::Md, &context(), &[row()]);
+        assert!(table.contains("tg10 @ d4096 |"), "{table}");
+        assert!(table.contains("7.50 ± 3.54"), "{table}");
+        let widths: Vec<usize> = table.lines().map(|line| line.chars().count()).collect();
+        assert!(widths.windows(2).all(|pair| pair[0] == pair[1]), "{table}");
+    }
+
+    #[test]
+    fn json_and_csv_carry_the_same_rate() {
+        let json: Value =
+            serde_json::from_str(&render(BenchFormat::Json, &context(), &[row()])).unwrap();
+        assert_eq!(json[0]["avg_ts"], json!(7.5));
+        let csv = render(BenchFormat::Csv, &context(), &[row()]);
+        let (names, values) = csv.trim_end().split_once('\n').unwrap();
+        let column = names.split(',').position(|name| name == "avg_ts").unwrap();
+        assert_eq!(values.split(',').nth(column), Some("7.5"));
+    }
+}

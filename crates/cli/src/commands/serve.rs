@@ -1,0 +1,200 @@
+//! `perigee serve`: listens at once, loads meanwhile, serves until told to stop.
+
+mod settings;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use perigee_chat::{ChatFormat, TemplateChoice};
+use perigee_engine::{EngineHandle, EngineOptions};
+use perigee_model::Model;
+use perigee_server::{ModelCard, Ready, ServerState};
+use perigee_tokenizer::Tokenizer;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use self::settings::ServeSettings;
+use crate::args::ServeArgs;
+use crate::progress::LoadProgress;
+use crate::settings::ModelSettings;
+use crate::startup::{self, Needs};
+
+/// Said wherever the embedded model speaks.
+pub(crate) const DEMO_BANNER: &str = "\
+This is the demonstration model of Perigee, not Kimi: a tiny network with random weights.
+It shows that everything works; its words are noise.";
+
+/// HTTP needs little: the cores belong to the compute threads.
+const HTTP_THREADS: usize = 2;
+
+/// Runs until SIGINT or SIGTERM.
+pub(crate) fn run(args: ServeArgs) -> Result<()> {
+    let settings = ServeSettings::resolve(args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(HTTP_THREADS)
+        .thread_name("http")
+        .enable_all()
+        .build()
+        .context("starting the HTTP threads")?;
+    runtime.block_on(serve(settings))
+}
+
+async fn serve(settings: ServeSettings) -> Result<()> {
+    let listener = listen(&settings.host, settings.port).await?;
+    let address = listener.local_addr().context("asking for the address")?;
+    warn_if_open(&settings);
+    let state = ServerState::new(settings.options.clone());
+    let grace = settings.shutdown_timeout;
+    let (loaded, loading) = oneshot::channel();
+    {
+        let state = Arc::clone(&state);
+        let loader = move || {
+            // The receiver is gone only if the server has already stopped.
+            let _ = loaded.send(load(settings, &state));
+        };
+        std::thread::Builder::new()
+            .name("load".to_owned())
+            .spawn(loader)
+            .context("starting the loader")?;
+    }
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(perigee_server::serve(
+        listener,
+        state,
+        async { stopped.await.unwrap_or(()) },
+        grace,
+    ));
+    tracing::info!("listening on http://{address}, loading the model");
+    let engine = tokio::select! {
+        result = loading => result.context("the loader ended without a result")??,
+        () = signal() => return Ok(()),
+    };
+    tracing::info!("ready: http://{address}/v1");
+    signal().await;
+    tracing::info!(
+        "stopping: open requests have {} s to finish",
+        grace.as_secs()
+    );
+    // The server can only be gone if its listener failed; its result says so.
+    let _ = stop.send(());
+    let served = server.await.context("the server task failed")?;
+    tokio::task::spawn_blocking(move || engine.shutdown(Duration::ZERO))
+        .await
+        .context("stopping the engine")?;
+    served.context("serving")
+}
+
+/// Loads the model, starts its engine and opens the routes.
+fn load(settings: ServeSettings, state: &ServerState) -> Result<EngineHandle> {
+    let parallel = settings.parallel;
+    let (model, tokenizer, context, card, deterministic) = match settings.source {
+        settings::ModelSource::Weights(model) => load_weights(&model, parallel, state)?,
+        #[cfg(feature = "scripted")]
+        settings::ModelSource::Script(path, context) => {
+            crate::scripted::load(&path, context, parallel)?
+        }
+    };
+    let chat = chat_format(&tokenizer, &settings.template)?;
+    let options = EngineOptions {
+        parallel,
+        queue: settings.queue,
+        context,
+        deterministic,
+    };
+    let engine = EngineHandle::start(model, Arc::clone(&tokenizer), options);
+    state.set_ready(Ready {
+        engine: engine.clone(),
+        tokenizer,
+        chat,
+        card,
+    });
+    Ok(engine)
+}
+
+/// A model, its vocabulary, the context of a request, facts for clients, and whether bits are fixed.
+pub(crate) type Served = (Box<dyn Model>, Arc<Tokenizer>, usize, ModelCard, bool);
+
+fn load_weights(settings: &ModelSettings, parallel: usize, state: &ServerState) -> Result<Served> {
+    let progress = LoadProgress::new();
+    let needs = Needs {
+        parallel,
+        output_rows: parallel,
+        context: None,
+    };
+    let loaded = startup::load(settings, needs, &|done, total| {
+        progress.set(done, total);
+        state.set_progress(done, total);
+    })?;
+    progress.finish();
+    tracing::info!(
+        "{}: {} layers, {} experts, context {}, {} threads",
+        loaded.config.name,
+        loaded.config.n_layers,
+        loaded.config.n_routed_experts,
+        loaded.context,
+        settings.threads
+    );
+    if matches!(settings.source, crate::settings::Source::Demo) {
+        eprintln!("{DEMO_BANNER}");
+    }
+    let card = ModelCard {
+        context_trained: loaded.config.context_length,
+        hidden: loaded.config.hidden,
+        n_params: loaded.n_params,
+        file_bytes: loaded.file_bytes,
+    };
+    Ok((
+        Box::new(loaded.model),
+        loaded.tokenizer,
+        loaded.context,
+        card,
+        settings.deterministic,
+    ))
+}
+
+fn chat_format(tokenizer: &Tokenizer, choice: &TemplateChoice) -> Result<ChatFormat> {
+    ChatFormat::new(tokenizer, choice).context("--chat-template")
+}
+
+async fn listen(host: &str, port: u16) -> Result<TcpListener> {
+    TcpListener::bind((host, port))
+        .await
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                anyhow::anyhow!("port {port} on {host} is in use: choose another with --port")
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                anyhow::anyhow!("port {port} needs more rights: choose one above 1023 with --port")
+            }
+            _ => anyhow::anyhow!("cannot listen on {host}:{port} (--host, --port): {error}"),
+        })
+}
+
+fn warn_if_open(settings: &ServeSettings) {
+    let loopback = settings.host == "localhost"
+        || settings
+            .host
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback());
+    if !loopback && settings.options.api_keys.is_empty() {
+        tracing::warn!(
+            "anyone who can reach {}:{} can use this server: set --api-key",
+            settings.host,
+            settings.port
+        );
+    }
+}
+
+/// Resolves at the first SIGINT or SIGTERM.
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return tokio::signal::ctrl_c().await.unwrap_or(());
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -1,0 +1,154 @@
+//! From settings to a model that is ready to run.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use perigee_arch::{Config, Inventory, KvKind};
+use perigee_gguf::Gguf;
+use perigee_model::{Deepseek2, LoadMode, LoadOptions};
+use perigee_tokenizer::Tokenizer;
+use perigee_topology::Machine;
+
+use crate::settings::{ModelSettings, Source};
+
+/// Tokens in a KV block: small enough that a short request wastes little, large enough that
+/// block tables stay short.
+const KV_BLOCK_LEN: usize = 64;
+
+/// An opened file that has passed every check.
+pub(crate) struct Opened {
+    pub(crate) gguf: Arc<Gguf>,
+    pub(crate) config: Config,
+    pub(crate) inventory: Inventory,
+}
+
+/// A loaded model with what belongs to it.
+pub(crate) struct Loaded {
+    pub(crate) model: Deepseek2,
+    pub(crate) tokenizer: Arc<Tokenizer>,
+    pub(crate) config: Config,
+    /// Tokens that one request may span.
+    pub(crate) context: usize,
+    pub(crate) n_params: u64,
+    pub(crate) file_bytes: u64,
+}
+
+/// What a command needs of the loaded model beyond the user's settings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Needs {
+    /// Sequences at once.
+    pub(crate) parallel: usize,
+    /// Logit rows of one batch.
+    pub(crate) output_rows: usize,
+    /// Context when the user named none; `None` = as trained, as far as memory goes.
+    pub(crate) context: Option<usize>,
+}
+
+/// Opens the container only.
+pub(crate) fn open_container(source: &Source) -> Result<Gguf> {
+    Ok(match source {
+        Source::Path(path) => Gguf::open(path)?,
+        Source::Demo => Gguf::from_bytes("demo", perigee_demo::GGUF)?,
+    })
+}
+
+/// Opens the file and checks it against its own configuration.
+pub(crate) fn open(source: &Source) -> Result<Opened> {
+    let gguf = open_container(source)?;
+    let config = Config::from_metadata(gguf.metadata())?;
+    let inventory = perigee_arch::inventory(&gguf, &config)?;
+    Ok(Opened {
+        gguf: Arc::new(gguf),
+        config,
+        inventory,
+    })
+}
+
+/// Opens, plans and loads. `progress(done, total)` counts bytes of weights.
+pub(crate) fn load(
+    settings: &ModelSettings,
+    needs: Needs,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Loaded> {
+    let Opened {
+        gguf,
+        config,
+        inventory,
+    } = open(&settings.source)?;
+    let tokenizer = Arc::new(Tokenizer::from_metadata(gguf.metadata())?);
+    let plan = perigee_placement::plan(&gguf, &inventory, &settings.rules)?;
+    for warning in &plan.warnings {
+        tracing::warn!("{warning}");
+    }
+    let context = decide_context(&config, settings, needs, Machine::memory_limit())?;
+    let options = LoadOptions {
+        n_threads: settings.threads,
+        kv: settings.kv,
+        // Each running sequence can leave one block partly filled.
+        n_blocks: context.div_ceil(KV_BLOCK_LEN) + needs.parallel,
+        block_len: KV_BLOCK_LEN,
+        ubatch: settings.ubatch,
+        max_output_rows: needs.output_rows.min(settings.ubatch.max(needs.parallel)),
+        deterministic: settings.deterministic,
+        load: LoadMode::Map,
+    };
+    let n_params = gguf
+        .tensors()
+        .iter()
+        .map(|tensor| tensor.shape.iter().product::<u64>())
+        .sum();
+    let file_bytes = gguf.file_bytes();
+    let model = perigee_model::load(gguf, &plan, &options, progress)?;
+    Ok(Loaded {
+        model,
+        tokenizer,
+        config,
+        context,
+        n_params,
+        file_bytes,
+    })
+}
+
+/// The context that the user asked for if its KV fits the machine, or the largest sensible one.
+fn decide_context(
+    config: &Config,
+    settings: &ModelSettings,
+    needs: Needs,
+    memory: Option<u64>,
+) -> Result<usize> {
+    let token_bytes = settings.kv.row_bytes(config) as u64 * config.n_layers as u64;
+    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    if let Some(context) = settings.context.or(needs.context) {
+        let wanted = token_bytes
+            .checked_mul(context as u64)
+            .context("-c (--ctx-size) is beyond all memory")?;
+        if let Some(memory) = memory {
+            let smaller = if settings.kv == KvKind::F16 {
+                " or use -ctk q8_0"
+            } else {
+                ""
+            };
+            ensure!(
+                wanted <= memory,
+                "a context of {context} tokens needs {:.1} GiB for its KV cache, but this machine has {:.1} GiB: \
+                 lower -c (--ctx-size){smaller}",
+                gib(wanted),
+                gib(memory),
+            );
+        }
+        if context > config.context_length {
+            tracing::warn!(
+                "-c {context} is beyond the trained context of {} tokens",
+                config.context_length
+            );
+        }
+        return Ok(context);
+    }
+    // A quarter of the memory for KV leaves room for weights; rows are only touched when used.
+    let affordable = memory.map_or(u64::MAX, |memory| memory / 4 / token_bytes.max(1));
+    let mut context = config.context_length;
+    while context as u64 > affordable && context > 1024 {
+        context /= 2;
+    }
+    Ok(context)
+}
