@@ -17,8 +17,12 @@ const fn with_shifted<const N: usize, const M: usize>(base: [i8; N], shift: i8) 
 pub(crate) const IQ3: [i8; 16] = with_shifted([-63, -40, -23, -10, 1, 13, 28, 47], 4);
 
 /// IQ4_K, IQ4_KS: 16 values, then the same plus 4.
-pub(crate) const IQ4: [i8; 32] =
-    with_shifted([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], 4);
+pub(crate) const IQ4: [i8; 32] = with_shifted(
+    [
+        -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
+    ],
+    4,
+);
 
 /// IQ6_K: 64 values, then the same plus 1.
 #[rustfmt::skip]

@@ -56,9 +56,9 @@ const TABLE: &[Row] = &[
     Row { kind: QuantKind::Bf16, id: 30,  name: "BF16",  block_len: 1,   block_bytes: 2,   row_meta_bytes: 0, dequantize: bf16::dequantize,  quantize: Some(bf16::quantize) },
     Row { kind: QuantKind::Q4_0, id: 2,   name: "Q4_0",  block_len: 32,  block_bytes: 18,  row_meta_bytes: 0, dequantize: q4_0::dequantize,  quantize: Some(q4_0::quantize) },
     Row { kind: QuantKind::Q8_0, id: 8,   name: "Q8_0",  block_len: 32,  block_bytes: 34,  row_meta_bytes: 0, dequantize: q8_0::dequantize,  quantize: Some(q8_0::quantize) },
-    Row { kind: QuantKind::Q6K,  id: 14,  name: "Q6_K",  block_len: 256, block_bytes: 210, row_meta_bytes: 0, dequantize: q6_k::dequantize,  quantize: None },
-    Row { kind: QuantKind::Iq3K, id: 138, name: "IQ3_K", block_len: 256, block_bytes: 110, row_meta_bytes: 0, dequantize: iq3_k::dequantize, quantize: None },
-    Row { kind: QuantKind::Iq4K, id: 139, name: "IQ4_K", block_len: 256, block_bytes: 144, row_meta_bytes: 0, dequantize: iq4_k::dequantize, quantize: None },
+    Row { kind: QuantKind::Q6K,  id: 14,  name: "Q6_K",  block_len: 256, block_bytes: 210, row_meta_bytes: 0, dequantize: q6_k::dequantize,  quantize: Some(q6_k::quantize) },
+    Row { kind: QuantKind::Iq3K, id: 138, name: "IQ3_K", block_len: 256, block_bytes: 110, row_meta_bytes: 0, dequantize: iq3_k::dequantize, quantize: Some(iq3_k::quantize) },
+    Row { kind: QuantKind::Iq4K, id: 139, name: "IQ4_K", block_len: 256, block_bytes: 144, row_meta_bytes: 0, dequantize: iq4_k::dequantize, quantize: Some(iq4_k::quantize) },
     Row { kind: QuantKind::Iq6K, id: 141, name: "IQ6_K", block_len: 256, block_bytes: 212, row_meta_bytes: 0, dequantize: iq6_k::dequantize, quantize: None },
 ];
 
@@ -83,12 +83,18 @@ impl QuantKind {
 
     /// The kind with this name, case-insensitively: `iq3_k`, `Q8_0`.
     pub fn from_name(name: &str) -> Option<Self> {
-        TABLE.iter().find(|row| row.name.eq_ignore_ascii_case(name)).map(|row| row.kind)
+        TABLE
+            .iter()
+            .find(|row| row.name.eq_ignore_ascii_case(name))
+            .map(|row| row.kind)
     }
 
     /// The name of a known `ggml_type` id, decodable or not, for error messages.
     pub fn name_of_id(id: u32) -> Option<&'static str> {
-        NAMES.iter().find(|(known, _)| *known == id).map(|&(_, name)| name)
+        NAMES
+            .iter()
+            .find(|(known, _)| *known == id)
+            .map(|&(_, name)| name)
     }
 
     fn row(self) -> &'static Row {
@@ -128,7 +134,9 @@ impl QuantKind {
         if !n.is_multiple_of(row.block_len) {
             return None;
         }
-        (n / row.block_len).checked_mul(row.block_bytes)?.checked_add(row.row_meta_bytes)
+        (n / row.block_len)
+            .checked_mul(row.block_bytes)?
+            .checked_add(row.row_meta_bytes)
     }
 
     /// Decodes one row of `out.len()` weights, exactly as the reference decoders do: every
@@ -137,22 +145,50 @@ impl QuantKind {
     /// # Panics
     /// If `bytes.len()` is not `row_bytes(out.len())`.
     pub fn dequantize_row(self, bytes: &[u8], out: &mut [f32]) {
-        assert_eq!(Some(bytes.len()), self.row_bytes(out.len()), "bytes of a {} row of {}", self.name(), out.len());
+        assert_eq!(
+            Some(bytes.len()),
+            self.row_bytes(out.len()),
+            "bytes of a {} row of {}",
+            self.name(),
+            out.len()
+        );
         (self.row().dequantize)(bytes, out);
     }
 
     /// Encodes one row of `x.len()` weights. `importance` weighs the squared error of each
     /// column (an imatrix row); types that round plainly ignore it.
     ///
+    /// Every row has an encoding: F32, F16 and BF16 keep infinities and NaN; in the block types
+    /// a block with a weight that is not finite or beyond 10¹² decodes to NaN, one whose scale
+    /// is beyond f16 to infinities or NaN, and one below the smallest scale to zeros.
+    /// Importances that are negative or not finite count as absent.
+    ///
     /// # Errors
     /// The type has no encoder.
     ///
     /// # Panics
     /// If `out.len()` is not `row_bytes(x.len())`, or `importance` has another length than `x`.
-    pub fn quantize_row(self, x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) -> Result<(), QuantizeError> {
-        assert_eq!(Some(out.len()), self.row_bytes(x.len()), "bytes of a {} row of {}", self.name(), x.len());
-        assert!(importance.is_none_or(|weights| weights.len() == x.len()), "one importance per column");
-        let quantize = self.row().quantize.ok_or(QuantizeError::NoEncoder(self.name()))?;
+    pub fn quantize_row(
+        self,
+        x: &[f32],
+        importance: Option<&[f32]>,
+        out: &mut [u8],
+    ) -> Result<(), QuantizeError> {
+        assert_eq!(
+            Some(out.len()),
+            self.row_bytes(x.len()),
+            "bytes of a {} row of {}",
+            self.name(),
+            x.len()
+        );
+        assert!(
+            importance.is_none_or(|weights| weights.len() == x.len()),
+            "one importance per column"
+        );
+        let quantize = self
+            .row()
+            .quantize
+            .ok_or(QuantizeError::NoEncoder(self.name()))?;
         quantize(x, importance, out);
         Ok(())
     }

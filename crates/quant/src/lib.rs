@@ -11,7 +11,12 @@
 
 mod codebooks;
 mod formats;
+mod importance;
 mod kind;
+mod linear_fit;
 mod names;
+mod super_block;
+mod table_fit;
 
+pub use formats::q4_0::quantize_q4_0_symmetric;
 pub use kind::{QuantKind, QuantizeError};

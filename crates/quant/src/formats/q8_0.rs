@@ -1,6 +1,10 @@
 //! Q8_0: 32 weights; f16 d, i8 q\[32\]; y = d·q.
 
-use super::f16_at;
+use half::f16;
+
+use super::{f16_at, poison};
+use crate::importance::Magnitude;
+use crate::linear_fit::extreme;
 
 const BLOCK: usize = 34;
 
@@ -16,10 +20,13 @@ pub(crate) fn dequantize(bytes: &[u8], out: &mut [f32]) {
 /// d = max|x|/127; codes use the unrounded d and round halves away from zero.
 pub(crate) fn quantize(x: &[f32], _importance: Option<&[f32]>, out: &mut [u8]) {
     for (x, block) in x.chunks_exact(32).zip(out.chunks_exact_mut(BLOCK)) {
-        let max = x.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
-        let d = max / 127.0;
+        if Magnitude::of(x) == Magnitude::Unrepresentable {
+            poison(block, 0);
+            continue;
+        }
+        let d = extreme(x).abs() / 127.0;
         let inverse = if d > 0.0 { 1.0 / d } else { 0.0 };
-        block[..2].copy_from_slice(&half::f16::from_f32(d).to_le_bytes());
+        block[..2].copy_from_slice(&f16::from_f32(d).to_le_bytes());
         for (q, x) in block[2..].iter_mut().zip(x) {
             *q = (x * inverse).round() as i8 as u8;
         }
