@@ -1,1 +1,9 @@
-//! One harness for the tests that need more than one crate.
+//! One harness for the tests that need more than one crate, or the program itself.
+
+mod command_line;
+mod determinism;
+mod http;
+mod layering;
+mod parity_goldens;
+mod program;
+mod tidy;

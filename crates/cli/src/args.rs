@@ -126,7 +126,7 @@ pub(crate) struct TokenizeArgs {
     pub(crate) file: Option<PathBuf>,
     /// Read spelled control tokens such as <|im_end|> as control tokens
     #[arg(long)]
-    pub(crate) special: bool,
+    pub(crate) parse_special: bool,
     /// Print ids only, separated by spaces
     #[arg(long)]
     pub(crate) ids: bool,

@@ -31,7 +31,7 @@ pub(crate) fn run(args: &TokenizeArgs) -> Result<()> {
             text
         }
     };
-    let ids = match args.special {
+    let ids = match args.parse_special {
         true => tokenizer.encode(&tokenizer.parse_special(&text)),
         false => tokenizer.encode_text(&text),
     };

@@ -1,0 +1,116 @@
+//! The program under test: running it, and serving with it on a free port.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// The workspace's folder.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ lies in the workspace")
+        .to_owned()
+}
+
+/// The program, built in the profile of these tests.
+pub(crate) fn perigee() -> Command {
+    let tests = std::env::current_exe().expect("this test has a path");
+    let folder = tests
+        .parent()
+        .and_then(Path::parent)
+        .expect("target/PROFILE/deps/TEST");
+    let program = folder.join("perigee");
+    assert!(
+        program.exists(),
+        "{} is not built: run the tests with `cargo xtask test`, or first `cargo build --features perigee-cli/scripted`",
+        program.display()
+    );
+    let mut command = Command::new(program);
+    command
+        .env_remove("PERIGEE_LOG")
+        .env("RUST_BACKTRACE", "1")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs the program to its end.
+pub(crate) fn output(args: &[&str]) -> Output {
+    perigee().args(args).output().expect("the program starts")
+}
+
+/// Asserts an exit with failure and exactly one error line, and returns that line.
+pub(crate) fn error_line(args: &[&str]) -> String {
+    let output = output(args);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{args:?} succeeded: {text}");
+    let errors: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("error: "))
+        .collect();
+    assert_eq!(errors.len(), 1, "{args:?} printed: {text}");
+    assert!(
+        !text.contains("panicked") && !text.contains("backtrace"),
+        "{args:?} printed: {text}"
+    );
+    errors[0].to_owned()
+}
+
+/// A server on a free port, stopped when dropped.
+pub(crate) struct Server {
+    child: Child,
+    /// `http://127.0.0.1:PORT`.
+    pub(crate) url: String,
+}
+
+impl Server {
+    /// Starts `perigee serve --port 0 ARGS` and waits until it is ready.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let mut child = perigee()
+            .args(["serve", "--port", "0"])
+            .args(args)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let stderr = child.stderr.take().expect("stderr was piped");
+        let (sender, lines) = mpsc::channel();
+        // The thread ends with the pipe.
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let mut seen = String::new();
+        loop {
+            let line = lines
+                .recv_timeout(Duration::from_secs(60))
+                .unwrap_or_else(|_| panic!("not ready: {seen}"));
+            let address = line
+                .split("ready: ")
+                .nth(1)
+                .and_then(|rest| rest.strip_suffix("/v1"));
+            if let Some(url) = address {
+                return Self {
+                    child,
+                    url: url.to_owned(),
+                };
+            }
+            seen += &line;
+            seen.push('\n');
+        }
+    }
+
+    /// The server's process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Already gone is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
