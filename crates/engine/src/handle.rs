@@ -43,6 +43,7 @@ struct Shared {
     thread: Mutex<Option<JoinHandle<()>>>,
     limit: usize,
     context: usize,
+    n_vocab: usize,
 }
 
 impl Drop for Shared {
@@ -98,6 +99,14 @@ pub enum SubmitError {
     /// An empty prompt.
     #[error("the prompt is empty")]
     Empty,
+    /// An id that the model has no row for.
+    #[error("token id {id} is not below {n_vocab}")]
+    UnknownToken {
+        /// The id.
+        id: u32,
+        /// Rows of the model's head.
+        n_vocab: usize,
+    },
     /// The step thread has ended.
     #[error("the engine has stopped")]
     Stopped,
@@ -157,6 +166,7 @@ impl EngineHandle {
                 thread,
                 limit,
                 context,
+                n_vocab: limits.vocab_size,
             }),
         }
     }
@@ -172,6 +182,10 @@ impl EngineHandle {
         }
         if prompt > context || (prompt == context && request.max_tokens != Some(0)) {
             return Err(SubmitError::TooLong { prompt, context });
+        }
+        let n_vocab = self.shared.n_vocab;
+        if let Some(id) = request.prompt.iter().find(|id| id.0 as usize >= n_vocab) {
+            return Err(SubmitError::UnknownToken { id: id.0, n_vocab });
         }
         let gauges = &self.shared.gauges;
         let admitted = gauges

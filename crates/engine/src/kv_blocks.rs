@@ -3,7 +3,7 @@
 use perigee_model::{BlockId, Model};
 use perigee_tokenizer::TokenId;
 
-use crate::prefix_tree::{Key, PrefixTree};
+use crate::prefix_tree::{Key, Match, PrefixTree};
 
 /// The blocks of one sequence.
 #[derive(Debug, Default)]
@@ -54,18 +54,30 @@ impl KvBlocks {
     }
 
     /// Gives a new sequence the cached prefix of its prompt (unless `read_cache` is false) and
-    /// blocks for the rest. `None`, with nothing taken, when there is no room.
+    /// blocks for the rest and its first generated token. `None`, with nothing taken, evicted or
+    /// noted, when there is no room.
     pub(crate) fn admit(
         &mut self,
         prompt: &[TokenId],
         read_cache: bool,
         model: &mut dyn Model,
     ) -> Option<(BlockTable, usize)> {
-        let found = if read_cache {
+        let mut found = if read_cache {
             self.tree.find(reusable(prompt))
         } else {
-            Default::default()
+            Match::default()
         };
+        let wanted = (prompt.len() + 1)
+            .div_ceil(self.block_len)
+            .min(self.users.len());
+        if !self.has_room(&found, wanted) {
+            // The block of a partly matching tail is kept while it is copied; without the copy
+            // it can be had itself.
+            found.tail = None;
+            if !self.has_room(&found, wanted) {
+                return None;
+            }
+        }
         let cached = found.n_tokens(self.block_len);
         let mut table = BlockTable::default();
         for &(key, block) in &found.full {
@@ -75,24 +87,27 @@ impl KvBlocks {
         }
         self.tree.touch(table.keys.iter().copied(), prompt.len());
         if let Some((source, _)) = found.tail {
-            // Held while room is made: it must not be evicted before it is copied.
             self.take(source);
-            let copy = self.allocate();
-            if let Some(copy) = copy {
+            if let Some(copy) = self.allocate() {
                 model.copy_block(source, copy);
                 table.blocks.push(copy);
             }
             self.release(source);
-            if copy.is_none() {
-                self.give_back(table);
-                return None;
-            }
         }
-        if self.extend(&mut table, prompt.len()) {
-            return Some((table, cached));
-        }
-        self.give_back(table);
-        None
+        self.extend(&mut table, wanted * self.block_len);
+        Some((table, cached))
+    }
+
+    /// Whether `wanted` blocks can be had for a sequence that begins with what was found.
+    fn has_room(&self, found: &Match, wanted: usize) -> bool {
+        let kept: Vec<BlockId> = found
+            .full
+            .iter()
+            .map(|&(_, block)| block)
+            .chain(found.tail.map(|(block, _)| block))
+            .collect();
+        let in_use = |block: BlockId| self.users[block.0 as usize] > 0 || kept.contains(&block);
+        wanted - found.full.len().min(wanted) <= self.free.len() + self.tree.n_evictable(in_use)
     }
 
     /// Makes room for `n_tokens` positions. `false` when the pool is exhausted.
@@ -117,9 +132,7 @@ impl KvBlocks {
             let i = table.keys.len();
             let parent = table.keys.last().copied().unwrap_or(Key::ROOT);
             let chunk = &tokens[i * self.block_len..(i + 1) * self.block_len];
-            if self.tree.insert(parent, chunk, table.blocks[i]) {
-                self.cached[table.blocks[i].0 as usize] = true;
-            }
+            self.insert(parent, chunk, table.blocks[i]);
             table.keys.push(parent.then(chunk));
         }
     }
@@ -132,13 +145,39 @@ impl KvBlocks {
         if start < n_computed {
             let parent = table.keys.last().copied().unwrap_or(Key::ROOT);
             let (rest, block) = (&tokens[start..n_computed], table.blocks[table.keys.len()]);
-            if self.tree.insert(parent, rest, block) {
-                self.cached[block.0 as usize] = true;
-            }
+            self.insert(parent, rest, block);
             last = Some(parent.then(rest));
         }
         self.tree
             .touch(table.keys.iter().copied().chain(last), n_computed);
+        self.give_back(table);
+    }
+
+    /// Makes a computed block findable, in place of a shorter one that it continues.
+    fn insert(&mut self, parent: Key, tokens: &[TokenId], block: BlockId) {
+        let users = &self.users;
+        let in_use = |block: BlockId| users[block.0 as usize] > 0;
+        if let Some(shorter) = self.tree.replace_tail(parent, tokens, in_use) {
+            self.cached[shorter.0 as usize] = false;
+            self.free.push(shorter);
+        }
+        if self.tree.insert(parent, tokens, block) {
+            self.cached[block.0 as usize] = true;
+        }
+    }
+
+    /// Ends a sequence whose KV must not be used again: everything beyond the `n_cached` tokens
+    /// that it found is forgotten.
+    pub(crate) fn discard(&mut self, table: BlockTable, n_cached: usize) {
+        for &key in table.keys.iter().skip(n_cached / self.block_len) {
+            for block in self.tree.forget(key) {
+                let i = block.0 as usize;
+                self.cached[i] = false;
+                if self.users[i] == 0 {
+                    self.free.push(block);
+                }
+            }
+        }
         self.give_back(table);
     }
 

@@ -12,7 +12,7 @@
 
 use perigee_model::BlockId;
 use perigee_tokenizer::TokenId;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Tokens of other traffic that each token of a conversation outlives.
 const PROTECTION: u64 = 64;
@@ -118,6 +118,39 @@ impl PrefixTree {
         found
     }
 
+    /// Blocks that could be evicted one after another: those of nobody, with nobody's below them.
+    pub(crate) fn n_evictable(&self, in_use: impl Fn(BlockId) -> bool) -> usize {
+        // A node that is used keeps its ancestors; all others can go, leaves first.
+        let mut kept = FxHashSet::default();
+        for (key, node) in &self.nodes {
+            if in_use(node.block) {
+                let mut at = *key;
+                while let Some(node) = self.nodes.get(&at).filter(|_| kept.insert(at)) {
+                    at = node.parent;
+                }
+            }
+        }
+        self.nodes.len() - kept.len()
+    }
+
+    /// Removes a partly filled block after `parent` that `tokens` continues: the longer one that
+    /// takes its place makes it useless. Returns the block if nobody uses it.
+    pub(crate) fn replace_tail(
+        &mut self,
+        parent: Key,
+        tokens: &[TokenId],
+        in_use: impl Fn(BlockId) -> bool,
+    ) -> Option<BlockId> {
+        let shorter = |key: &Key| {
+            let node = &self.nodes[key];
+            node.tokens.len() < self.block_len
+                && tokens.starts_with(&node.tokens)
+                && !in_use(node.block)
+        };
+        let key = self.children(parent).iter().copied().find(shorter)?;
+        self.remove(key)
+    }
+
     /// Adds a block holding `tokens` after `parent`. `false` if the tree has that prefix already
     /// (or, for a partly filled block, a longer one), or lost the parent.
     pub(crate) fn insert(&mut self, parent: Key, tokens: &[TokenId], block: BlockId) -> bool {
@@ -165,6 +198,27 @@ impl PrefixTree {
             .filter(|(_, node)| node.children.is_empty() && !in_use(node.block));
         // The key breaks ties, so that a run can be repeated.
         let (&key, _) = leaves.min_by_key(|(key, node)| (node.priority, **key))?;
+        self.remove(key)
+    }
+
+    /// Forgets a prefix and all that continue it; returns their blocks.
+    pub(crate) fn forget(&mut self, key: Key) -> Vec<BlockId> {
+        let mut blocks = Vec::new();
+        let mut doomed = vec![key];
+        while let Some(key) = doomed.last().copied() {
+            match self.nodes.get(&key) {
+                Some(node) if !node.children.is_empty() => doomed.extend(&node.children),
+                _ => {
+                    doomed.pop();
+                    blocks.extend(self.remove(key));
+                }
+            }
+        }
+        blocks
+    }
+
+    /// Removes a leaf.
+    fn remove(&mut self, key: Key) -> Option<BlockId> {
         let node = self.nodes.remove(&key)?;
         let siblings = match self.nodes.get_mut(&node.parent) {
             Some(parent) => &mut parent.children,

@@ -165,7 +165,8 @@ impl Model for ScriptedModel {
                 .collect();
             let (start, _) = self.start_of_answer(&history);
             let answer = self.answer(&history[..start.min(history.len())]);
-            let delay = if end > start {
+            let decodes = tokens.len() == 1 && end > start;
+            let delay = if decodes {
                 answer.token_delay
             } else {
                 answer.prompt_token_delay

@@ -30,7 +30,9 @@ pub(crate) struct Sequence {
     /// Order of arrival: of several that could give way, the youngest does.
     pub(crate) arrival: u64,
     started: bool,
+    /// Cached tokens at the first admission, for the client.
     cached: usize,
+    found: usize,
     submitted: Instant,
     admitted: Instant,
     first_token: Option<Instant>,
@@ -56,6 +58,7 @@ impl Sequence {
             arrival,
             started: false,
             cached: 0,
+            found: 0,
             submitted,
             admitted: submitted,
             first_token: None,
@@ -66,6 +69,7 @@ impl Sequence {
     pub(crate) fn admit(&mut self, table: BlockTable, cached: usize) {
         self.table = table;
         self.n_computed = cached;
+        self.found = cached;
         if !self.started {
             self.started = true;
             self.cached = cached;
@@ -89,9 +93,9 @@ impl Sequence {
         self.tokens.len() - self.n_prompt
     }
 
-    /// The generated tokens.
-    pub(crate) fn generated(&self) -> &[TokenId] {
-        &self.tokens[self.n_prompt..]
+    /// Leading tokens whose KV it found when it entered the batch the last time.
+    pub(crate) fn n_cached(&self) -> usize {
+        self.found
     }
 
     /// Whether nobody reads the events any more.

@@ -27,6 +27,14 @@ pub(crate) enum Message {
     },
 }
 
+/// How a running sequence ends.
+enum Ended {
+    /// As it should.
+    Finished(Finish),
+    /// Its step failed; the message is for the client.
+    Broken(String),
+}
+
 /// The state of the step thread.
 pub(crate) struct StepLoop {
     model: Box<dyn Model>,
@@ -40,6 +48,7 @@ pub(crate) struct StepLoop {
     waiting: VecDeque<Sequence>,
     running: Vec<Sequence>,
     arrivals: u64,
+    steps: usize,
     stop: Option<Instant>,
     batch: Batch,
     /// Index in `running` of each run of the batch.
@@ -71,6 +80,7 @@ impl StepLoop {
             waiting: VecDeque::new(),
             running: Vec::new(),
             arrivals: 0,
+            steps: 0,
             stop: None,
             batch: Batch::default(),
             batched: Vec::new(),
@@ -157,7 +167,7 @@ impl StepLoop {
         let ended = |sequence: &Sequence| sequence.is_abandoned() || sequence.is_late(now);
         for i in (0..self.running.len()).rev() {
             if ended(&self.running[i]) {
-                self.end(i, Some(Finish::Deadline));
+                self.end(i, Ended::Finished(Finish::Deadline));
             }
         }
         let waiting = self.waiting.len();
@@ -230,8 +240,28 @@ impl StepLoop {
         self.batch.clear();
         self.batched.clear();
         let (mut room, mut rows) = (self.limits.max_batch_tokens, self.limits.max_output_rows);
-        for prefill in [false, true] {
-            for (i, sequence) in self.running.iter().enumerate() {
+        // Where not everybody fits (-ub 1, say), who comes first changes from step to step.
+        self.steps = self.steps.wrapping_add(1);
+        let tight = room.min(rows) <= self.running.len();
+        let phases = if tight && self.steps % 2 == 0 {
+            [true, false]
+        } else {
+            [false, true]
+        };
+        let first = if tight {
+            self.steps / 2 % self.running.len().max(1)
+        } else {
+            0
+        };
+        for prefill in phases {
+            for (i, sequence) in self
+                .running
+                .iter()
+                .enumerate()
+                .cycle()
+                .skip(first)
+                .take(self.running.len())
+            {
                 if sequence.decodes() == prefill || room == 0 {
                     continue;
                 }
@@ -274,7 +304,7 @@ impl StepLoop {
             let Some(youngest) = youngest else { return };
             if self.running.len() == 1 {
                 // Alone, and the pool is full: its context ends here.
-                self.end(youngest, Some(Finish::Length));
+                self.end(youngest, Ended::Finished(Finish::Length));
                 return;
             }
             let mut sequence = self.running.remove(youngest);
@@ -303,8 +333,7 @@ impl StepLoop {
                 let mut failed = std::mem::take(&mut self.batched);
                 failed.sort_unstable();
                 for &i in failed.iter().rev() {
-                    self.running[i].report_failed(&error.to_string());
-                    self.end(i, None);
+                    self.end(i, Ended::Broken(error.to_string()));
                 }
                 self.batched = failed;
             }
@@ -314,60 +343,68 @@ impl StepLoop {
     /// Advances every sequence of the batch, samples where a row is there.
     fn hand_out(&mut self) {
         let mut row = 0;
-        let mut ended: Vec<(usize, Option<Finish>)> = Vec::new();
+        let mut ended: Vec<(usize, Ended)> = Vec::new();
         for (run, &i) in self.batch.runs.iter().zip(&self.batched) {
             let sequence = &mut self.running[i];
             sequence.n_computed += run.tokens.len();
+            let mut sampled = None;
+            if run.outputs == Outputs::Last {
+                let start = row * self.limits.vocab_size;
+                let logits = &mut self.logits[start..start + self.limits.vocab_size];
+                row += 1;
+                let n_generated = sequence.n_generated();
+                let (tokens, scratch) = (&sequence.tokens, &mut self.scratch);
+                match sequence
+                    .sampler
+                    .sample(logits, tokens, n_generated, &self.tokenizer, scratch)
+                {
+                    Ok(token) => sampled = Some(token),
+                    Err(error) => {
+                        tracing::error!(%error, "a sequence failed");
+                        ended.push((i, Ended::Broken(error.to_string())));
+                        continue;
+                    }
+                }
+            }
+            // Only now: what led to broken logits must not be found by others.
             self.blocks
                 .publish(&mut sequence.table, &sequence.tokens, sequence.n_computed);
             sequence.report_progress();
-            if run.outputs == Outputs::None {
-                if sequence.n_pending() == 0 {
-                    ended.push((i, Some(Finish::Length)));
-                }
-                continue;
-            }
-            let start = row * self.limits.vocab_size;
-            let logits = &mut self.logits[start..start + self.limits.vocab_size];
-            row += 1;
-            match sequence.sampler.sample(
-                logits,
-                &sequence.tokens,
-                sequence.generated().len(),
-                &self.tokenizer,
-                &mut self.scratch,
-            ) {
-                Ok(sampled) => {
+            let finish = match sampled {
+                Some(token) => {
+                    let id = token.id;
                     sequence.send(Event::Token {
-                        id: sampled.id,
-                        logprobs: sampled.logprobs,
+                        id,
+                        logprobs: token.logprobs,
                     });
-                    if let Some(finish) = sequence.accept(sampled.id, self.context) {
-                        ended.push((i, Some(finish)));
-                    }
+                    sequence.accept(id, self.context)
                 }
-                Err(error) => {
-                    tracing::error!(%error, "a sequence failed");
-                    sequence.report_failed(&error.to_string());
-                    ended.push((i, None));
-                }
-            }
+                None => (sequence.n_pending() == 0).then_some(Finish::Length),
+            };
+            ended.extend(finish.map(|finish| (i, Ended::Finished(finish))));
         }
-        ended.sort_unstable_by_key(|&(i, _)| i);
-        for (i, finish) in ended.into_iter().rev() {
-            self.end(i, finish);
+        ended.sort_unstable_by_key(|(i, _)| *i);
+        for (i, how) in ended.into_iter().rev() {
+            self.end(i, how);
         }
     }
 
-    /// Takes a sequence out of the batch; its KV stays in the cache.
-    fn end(&mut self, i: usize, finish: Option<Finish>) {
+    /// Takes a sequence out of the batch. Its KV stays in the cache unless it may be broken.
+    fn end(&mut self, i: usize, how: Ended) {
         let mut sequence = self.running.swap_remove(i);
         let table = std::mem::take(&mut sequence.table);
-        self.blocks
-            .finish(table, &sequence.tokens, sequence.n_computed);
+        match &how {
+            Ended::Finished(_) => self
+                .blocks
+                .finish(table, &sequence.tokens, sequence.n_computed),
+            Ended::Broken(_) => self.blocks.discard(table, sequence.n_cached()),
+        }
         self.gauges.open.fetch_sub(1, Ordering::AcqRel);
-        if let Some(finish) = finish {
-            sequence.report_done(finish);
+        // Before the last event, so that its receiver sees a place free.
+        self.publish_gauges();
+        match how {
+            Ended::Finished(finish) => sequence.report_done(finish),
+            Ended::Broken(message) => sequence.report_failed(&message),
         }
     }
 

@@ -159,7 +159,9 @@ impl From<SubmitError> for ApiError {
                     ),
                 )
             },
-            SubmitError::Empty => Self::bad_request("messages", message),
+            SubmitError::Empty | SubmitError::UnknownToken { .. } => {
+                Self::bad_request("messages", message)
+            }
             SubmitError::Stopped => Self {
                 retry_after: Some(10),
                 ..Self::new(

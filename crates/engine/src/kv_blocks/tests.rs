@@ -150,11 +150,52 @@ fn running_sequences_share_full_blocks() {
 }
 
 #[test]
-fn without_room_nothing_is_taken() {
-    let mut world = World::new(2, 4);
+fn without_room_nothing_is_taken_and_nothing_evicted() {
+    let mut world = World::new(4, 4);
+    world.start(text("old conv"));
+    world.compute(0, 100);
+    world.finish(0);
     world.start(text("abcdef"));
-    assert_eq!(world.start(text("xyz")), None);
+    assert_eq!(world.start(text("far too long for it")), None);
     world.check();
+    assert_eq!(world.blocks.n_reusable(&text("old conversation")), 8);
+}
+
+#[test]
+fn a_lone_sequence_gets_in_even_if_its_tail_must_make_way() {
+    let mut world = World::new(3, 4);
+    world.start(text("abcdefghij"));
+    world.compute(0, 100);
+    world.finish(0);
+    // All three blocks are needed, one of them is the only source of the tail's copy.
+    assert_eq!(world.start(text("abcdefghiX")), Some(8));
+    world.check();
+}
+
+#[test]
+fn what_may_be_broken_is_forgotten_with_all_that_continues_it() {
+    let mut world = World::new(8, 4);
+    world.start(text("soundsound"));
+    world.compute(0, 100);
+    world.finish(0);
+    assert_eq!(world.start(text("soundsoundbrokenbroken")), Some(10));
+    world.compute(0, 100);
+    let open = world.open.swap_remove(0);
+    world.blocks.discard(open.table, 10);
+    world.check();
+    assert_eq!(world.blocks.n_reusable(&text("soundsoundbroken")), 10);
+}
+
+#[test]
+fn a_longer_tail_takes_the_place_of_a_shorter_one() {
+    let mut world = World::new(8, 4);
+    for end in 5..=8 {
+        world.start(text(&"abcdefgh"[..end]));
+        world.compute(0, 100);
+        world.finish(0);
+        world.check();
+    }
+    assert_eq!(world.blocks.n_cached(), 2);
 }
 
 #[test]
@@ -178,7 +219,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
     fn blocks_never_leak_and_sequences_always_read_their_own_tokens(
-        steps in prop::collection::vec((0..3_u8, 0..8_usize, prop::collection::vec(0..3_u32, 1..20)), 1..80),
+        steps in prop::collection::vec((0..4_u8, 0..8_usize, prop::collection::vec(0..3_u32, 1..20)), 1..80),
     ) {
         let mut world = World::new(12, 4);
         for (kind, i, tokens) in steps {
@@ -188,6 +229,10 @@ proptest! {
                 }
                 (1, n) if n > 0 => world.compute(i % n, tokens.len()),
                 (2, n) if n > 0 => world.finish(i % n),
+                (3, n) if n > 0 => {
+                    let open = world.open.swap_remove(i % n);
+                    world.blocks.discard(open.table, 0);
+                }
                 _ => {}
             }
             world.check();
