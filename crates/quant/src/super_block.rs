@@ -3,7 +3,7 @@
 use half::f16;
 
 use crate::importance::column_importance;
-use crate::table_fit::{SUB_BLOCK, TableFit, Tables};
+use crate::table_fit::{Levels, SUB_BLOCK, TableFit};
 
 /// Weights of a super-block.
 pub(crate) const SUPER_BLOCK: usize = 256;
@@ -12,10 +12,10 @@ pub(crate) const N_SUB_BLOCKS: usize = SUPER_BLOCK / SUB_BLOCK;
 
 /// What a format of this family adds to the common search.
 pub(crate) struct Scheme<const N: usize> {
-    /// The value tables, by their values.
-    pub(crate) table: &'static [i8],
-    /// The value tables, prepared for search.
-    pub(crate) tables: Tables<N>,
+    /// The base table and the shifted one.
+    pub(crate) table: &'static [[i8; N]; 2],
+    /// The same, prepared for search.
+    pub(crate) levels: [Levels<N>; 2],
     /// Trial scales on either side of the start, and their distance in table units.
     pub(crate) trials: (i32, f32),
     /// Integer scales for sub-block scales, and the factor that turns them back.
@@ -41,16 +41,15 @@ impl<const N: usize> Scheme<N> {
         let (w, _) = w.as_chunks::<SUB_BLOCK>();
         let mut fits = [TableFit::default(); N_SUB_BLOCKS];
         for ((fit, x), w) in fits.iter_mut().zip(x).zip(w) {
-            *fit = self.tables.search(x, w, self.trials.0, self.trials.1);
+            *fit = TableFit::search(&self.levels, x, w, self.trials);
         }
         let (scales, d) = (self.round_scales)(&fits.map(|fit| fit.d));
         let mut codes = [0; SUPER_BLOCK];
         let (mut s1, mut s2) = (0.0, 0.0);
         for (k, codes) in codes.as_chunks_mut::<SUB_BLOCK>().0.iter_mut().enumerate() {
-            *codes = self
-                .tables
-                .codes(&x[k], d * scales[k] as f32, fits[k].shifted);
-            let table = &self.table[if fits[k].shifted { N } else { 0 }..];
+            let shifted = usize::from(fits[k].shifted);
+            *codes = self.levels[shifted].codes(&x[k], d * scales[k] as f32);
+            let table = &self.table[shifted];
             for j in 0..SUB_BLOCK {
                 let value = (scales[k] * i32::from(table[usize::from(codes[j])])) as f32;
                 s1 += w[k][j] * value * x[k][j];

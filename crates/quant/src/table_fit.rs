@@ -19,31 +19,39 @@ pub(crate) struct Levels<const N: usize> {
 }
 
 impl<const N: usize> Levels<N> {
-    /// The `N` values of `table` from `start`.
-    pub(crate) const fn new(table: &[i8], start: usize) -> Self {
+    const fn new(table: &[i8; N]) -> Self {
         let mut thresholds = [f32::INFINITY; N];
         let mut rises = [0.0; N];
         let mut i = 0;
         while i + 1 < N {
-            let (low, high) = (table[start + i] as f32, table[start + i + 1] as f32);
+            let (low, high) = (table[i] as f32, table[i + 1] as f32);
             thresholds[i] = 0.5 * (low + high);
             rises[i] = high - low;
             i += 1;
         }
         Self {
-            first: table[start] as f32,
+            first: table[0] as f32,
             thresholds,
             rises,
         }
     }
 
+    /// The codes of the values nearest to `x / scale`; nearest to zero where the scale is zero.
+    pub(crate) fn codes(&self, x: &[f32; SUB_BLOCK], scale: f32) -> [u8; SUB_BLOCK] {
+        let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+        let thresholds = &self.thresholds[..N - 1];
+        x.map(|x| thresholds.iter().map(|&t| u8::from(x * inverse >= t)).sum())
+    }
+
     /// The nearest values to `inverse · x`; of two equally near ones the larger.
     fn nearest(&self, x: &[f32; SUB_BLOCK], inverse: f32) -> [f32; SUB_BLOCK] {
-        let scaled = x.map(|x| x * inverse);
-        let mut values = [self.first; SUB_BLOCK];
-        for i in 0..N - 1 {
-            for j in 0..SUB_BLOCK {
-                values[j] += if scaled[j] >= self.thresholds[i] {
+        let mut values = [0.0; SUB_BLOCK];
+        // One weight's whole climb at a time: this is the order that becomes vector code.
+        for (value, x) in values.iter_mut().zip(x) {
+            let scaled = x * inverse;
+            *value = self.first;
+            for i in 0..N - 1 {
+                *value += if scaled >= self.thresholds[i] {
                     self.rises[i]
                 } else {
                     0.0
@@ -66,10 +74,9 @@ impl<const N: usize> Levels<N> {
     }
 }
 
-/// The two tables of a type.
-pub(crate) struct Tables<const N: usize> {
-    pub(crate) base: Levels<N>,
-    pub(crate) shifted: Levels<N>,
+/// Both tables of a type, prepared.
+pub(crate) const fn levels<const N: usize>(tables: &[[i8; N]; 2]) -> [Levels<N>; 2] {
+    [Levels::new(&tables[0]), Levels::new(&tables[1])]
 }
 
 /// The scale and the table of one sub-block.
@@ -80,58 +87,35 @@ pub(crate) struct TableFit {
     score: f32,
 }
 
-impl<const N: usize> Tables<N> {
-    /// The tables in the two halves of `table`.
-    pub(crate) const fn new(table: &[i8]) -> Self {
-        Self {
-            base: Levels::new(table, 0),
-            shifted: Levels::new(table, N),
-        }
-    }
-
-    fn levels(&self, shifted: bool) -> &Levels<N> {
-        if shifted { &self.shifted } else { &self.base }
-    }
-
-    /// Tries the scales that map the extreme weight to within `trials` steps of `step` table
-    /// units of the table's end, with both signs and both tables, then lets codes and scale
-    /// follow each other once.
-    pub(crate) fn search(
-        &self,
+impl TableFit {
+    /// The best fit to `x` with importances `w` by `trials.0` scales on either side of the one
+    /// that maps the extreme weight to the first value, `trials.1` table units apart, with both
+    /// signs and both tables; then codes and scale follow each other once.
+    pub(crate) fn search<const N: usize>(
+        levels: &[Levels<N>; 2],
         x: &[f32; SUB_BLOCK],
         w: &[f32; SUB_BLOCK],
-        trials: i32,
-        step: f32,
-    ) -> TableFit {
+        trials: (i32, f32),
+    ) -> Self {
         let extreme = extreme(x);
-        let mut best = TableFit::default();
+        let mut best = Self::default();
         if extreme == 0.0 {
             return best;
         }
-        for shifted in [false, true] {
-            let levels = self.levels(shifted);
-            for t in -trials..=trials {
-                let inverse = (step * t as f32 + levels.first) / extreme;
-                best.keep_better(TableFit::of(levels.sums(x, w, inverse), shifted));
-                best.keep_better(TableFit::of(levels.sums(x, w, -inverse), shifted));
+        for (levels, shifted) in levels.iter().zip([false, true]) {
+            for t in -trials.0..=trials.0 {
+                let inverse = (trials.1 * t as f32 + levels.first) / extreme;
+                best.keep_better(Self::of(levels.sums(x, w, inverse), shifted));
+                best.keep_better(Self::of(levels.sums(x, w, -inverse), shifted));
             }
         }
         if best.d != 0.0 {
-            let sums = self.levels(best.shifted).sums(x, w, 1.0 / best.d);
-            best.keep_better(TableFit::of(sums, best.shifted));
+            let sums = levels[usize::from(best.shifted)].sums(x, w, 1.0 / best.d);
+            best.keep_better(Self::of(sums, best.shifted));
         }
         best
     }
 
-    /// The codes of the values nearest to `x / scale`; nearest to zero where the scale is zero.
-    pub(crate) fn codes(&self, x: &[f32; SUB_BLOCK], scale: f32, shifted: bool) -> [u8; SUB_BLOCK] {
-        let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-        let thresholds = &self.levels(shifted).thresholds[..N - 1];
-        x.map(|x| thresholds.iter().map(|&t| u8::from(x * inverse >= t)).sum())
-    }
-}
-
-impl TableFit {
     fn of((s1, s2): (f32, f32), shifted: bool) -> Self {
         let d = if s2 > 0.0 { s1 / s2 } else { 0.0 };
         let score = d * s1;

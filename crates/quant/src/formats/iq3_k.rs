@@ -5,7 +5,7 @@ use super::{f16_at, super_blocks, u16_at};
 use crate::codebooks::IQ3;
 use crate::importance::mean_square;
 use crate::super_block::{N_SUB_BLOCKS, SUPER_BLOCK, Scheme, weights};
-use crate::table_fit::Tables;
+use crate::table_fit::levels;
 
 const BLOCK: usize = 110;
 
@@ -17,7 +17,7 @@ pub(crate) fn dequantize(bytes: &[u8], out: &mut [f32]) {
         let d = f16_at(block, 0);
         let (extra, signs) = (u16_at(block, 2), u16_at(block, 4));
         let (scales, qs, qh) = (&block[6..14], &block[14..78], &block[78..110]);
-        for (k, out) in out.chunks_exact_mut(16).enumerate() {
+        for (k, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
             let g = k / 2;
             let magnitude = 2 * i32::from(scales[g] >> (4 * (k % 2)) & 15) + 1;
             let ls = if signs >> k & 1 == 1 {
@@ -26,16 +26,15 @@ pub(crate) fn dequantize(bytes: &[u8], out: &mut [f32]) {
                 magnitude
             };
             let dl = d * ls as f32;
-            let table = if extra >> k & 1 == 1 {
-                &IQ3[8..]
-            } else {
-                &IQ3[..8]
-            };
-            let low = &qs[32 * (g / 4) + 16 * (k % 2)..][..16];
-            let high = &qh[16 * (k % 2)..][..16];
-            for ((&low, &high), y) in low.iter().zip(high).zip(out) {
-                let q = low >> (2 * (g % 4)) & 3 | (high >> g & 1) << 2;
-                *y = dl * f32::from(table[usize::from(q)]);
+            let low = qs.as_chunks::<16>().0[2 * (g / 4) + k % 2];
+            let high = qh.as_chunks::<16>().0[k % 2];
+            let mut codes = [0; 16];
+            for j in 0..16 {
+                codes[j] = low[j] >> (2 * (g % 4)) & 3 | (high[j] >> g & 1) << 2;
+            }
+            let values = IQ3[usize::from(extra >> k & 1)].map(|value| dl * f32::from(value));
+            for (y, code) in out.iter_mut().zip(codes) {
+                *y = values[usize::from(code)];
             }
         }
     }
@@ -43,7 +42,7 @@ pub(crate) fn dequantize(bytes: &[u8], out: &mut [f32]) {
 
 static SCHEME: Scheme<8> = Scheme {
     table: &IQ3,
-    tables: Tables::new(&IQ3),
+    levels: levels(&IQ3),
     trials: (3, 2.0),
     round_scales,
     // Least squares shrinks what it fits by its relative squared error, two percent at this

@@ -6,7 +6,7 @@ use crate::codebooks::IQ4;
 use crate::importance::mean_square;
 use crate::linear_fit::extreme;
 use crate::super_block::{N_SUB_BLOCKS, SUPER_BLOCK, Scheme, weights};
-use crate::table_fit::Tables;
+use crate::table_fit::levels;
 
 const BLOCK: usize = 144;
 
@@ -18,16 +18,17 @@ pub(crate) fn dequantize(bytes: &[u8], out: &mut [f32]) {
         let d = f16_at(block, 0);
         let extra = u16_at(block, 2);
         let (high, low, qs) = (&block[4..8], &block[8..16], &block[16..144]);
-        for (k, out) in out.chunks_exact_mut(16).enumerate() {
+        for (k, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
             let scale = low[k / 2] >> (4 * (k % 2)) & 15 | (high[k / 4] >> (2 * (k % 4)) & 3) << 4;
             let dl = d * (i32::from(scale) - 32) as f32;
-            let table = if extra >> k & 1 == 1 {
-                &IQ4[16..]
-            } else {
-                &IQ4[..16]
-            };
-            for (&byte, y) in qs[16 * (k / 2)..].iter().zip(out) {
-                *y = dl * f32::from(table[usize::from(byte >> (4 * (k % 2)) & 15)]);
+            let bytes = &qs.as_chunks::<16>().0[k / 2];
+            let mut codes = [0; 16];
+            for j in 0..16 {
+                codes[j] = bytes[j] >> (4 * (k % 2)) & 15;
+            }
+            let values = IQ4[usize::from(extra >> k & 1)].map(|value| dl * f32::from(value));
+            for (y, code) in out.iter_mut().zip(codes) {
+                *y = values[usize::from(code)];
             }
         }
     }
@@ -35,7 +36,7 @@ pub(crate) fn dequantize(bytes: &[u8], out: &mut [f32]) {
 
 static SCHEME: Scheme<16> = Scheme {
     table: &IQ4,
-    tables: Tables::new(&IQ4),
+    levels: levels(&IQ4),
     trials: (7, 1.0),
     round_scales,
     stretch: 1.0,

@@ -18,19 +18,18 @@ pub(crate) fn dequantize(bytes: &[u8], out: &mut [f32]) {
         let d = f16_at(block, 0);
         let extra = u16_at(block, 2);
         let (scales, qs, qh) = (&block[4..20], &block[20..148], &block[148..212]);
-        for (k, out) in out.chunks_exact_mut(16).enumerate() {
+        for (k, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
             let g = k / 2;
             let dl = d * f32::from(scales[k] as i8);
-            let table = if extra >> k & 1 == 1 {
-                &IQ6[64..]
-            } else {
-                &IQ6[..64]
-            };
-            let low = &qs[32 * (g / 2) + 16 * (k % 2)..][..16];
-            let high = &qh[32 * (g / 4) + 16 * (k % 2)..][..16];
-            for ((&low, &high), y) in low.iter().zip(high).zip(out) {
-                let q = low >> (4 * (g % 2)) & 15 | (high >> (2 * (g % 4)) & 3) << 4;
-                *y = dl * f32::from(table[usize::from(q)]);
+            let low = qs.as_chunks::<16>().0[2 * (g / 2) + k % 2];
+            let high = qh.as_chunks::<16>().0[2 * (g / 4) + k % 2];
+            let mut codes = [0; 16];
+            for j in 0..16 {
+                codes[j] = low[j] >> (4 * (g % 2)) & 15 | (high[j] >> (2 * (g % 4)) & 3) << 4;
+            }
+            let table = &IQ6[usize::from(extra >> k & 1)];
+            for (y, code) in out.iter_mut().zip(codes) {
+                *y = dl * f32::from(table[usize::from(code)]);
             }
         }
     }
