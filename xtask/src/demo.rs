@@ -10,13 +10,28 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     if !exists("cc") {
         system::install("gcc", "a C linker is missing");
     }
-    step::run("building perigee (a few minutes the first time)", &mut cargo(&["build", "--release", "--package", "perigee-cli"]))?;
+    step::run(
+        "building perigee (a few minutes the first time)",
+        &mut cargo(&["build", "--release", "--package", "perigee-cli"]),
+    )?;
     let mut serve = Command::new(root().join("target/release/perigee"));
     serve.args(["serve", "--demo"]).args(args);
-    step::run("serving the demonstration model; stop it with Ctrl-C", &mut serve)
+    step::run(
+        "serving the demonstration model; stop it with Ctrl-C",
+        &mut serve,
+    )
 }
 
 /// Writes `crates/demo/demo.gguf` from its seed.
 pub(crate) fn write_model() -> Result<()> {
-    step::run("writing crates/demo/demo.gguf", &mut cargo(&["run", "--package", "perigee-testkit", "--example", "demo_model"]))
+    step::run(
+        "writing crates/demo/demo.gguf",
+        &mut cargo(&[
+            "run",
+            "--package",
+            "perigee-testkit",
+            "--example",
+            "demo_model",
+        ]),
+    )
 }

@@ -28,7 +28,10 @@ pub(crate) fn install(package: &str, why: &str) {
         return;
     }
     let Some(mut apt) = self::apt() else { return };
-    let installed = step::run(&format!("{why}: installing {package}"), apt.args(["install", "-y", "-qq", package]));
+    let installed = step::run(
+        &format!("{why}: installing {package}"),
+        apt.args(["install", "-y", "-qq", package]),
+    );
     if let Err(error) = installed {
         eprintln!("    going on without it: {error}");
     }
@@ -39,11 +42,17 @@ fn apt() -> Option<Command> {
     if !exists("apt-get") {
         return None;
     }
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.starts_with(b"0\n"));
+    let is_root = Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|output| output.stdout.starts_with(b"0\n"));
     let mut apt = if is_root {
         Command::new("apt-get")
     } else {
-        let may = Command::new("sudo").args(["-n", "true"]).output().is_ok_and(|output| output.status.success());
+        let may = Command::new("sudo")
+            .args(["-n", "true"])
+            .output()
+            .is_ok_and(|output| output.status.success());
         if !may {
             return None;
         }

@@ -22,15 +22,25 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
         eprintln!("==> tests with Python clients will be skipped: {error}");
     }
     step::run("building the program", cargo(&["build"]).args(FEATURES))?;
-    step::run("building the tests", cargo(&["test", "--no-run"]).args(FEATURES))?;
+    step::run(
+        "building the tests",
+        cargo(&["test", "--no-run"]).args(FEATURES),
+    )?;
     let mut command = cargo(&["test", "--no-fail-fast"]);
-    command.args(FEATURES).arg("--").args(["--nocapture", "--test-threads=2"]).args(filter);
+    command
+        .args(FEATURES)
+        .arg("--")
+        .args(["--nocapture", "--test-threads=2"])
+        .args(filter);
     if let Ok(python) = &python {
         command.env("PERIGEE_TEST_PYTHON", python);
     }
     let counts = run_counting(&mut command)?;
     eprintln!("==> {:.0} s in all", started.elapsed().as_secs_f64());
-    println!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
+    println!(
+        "{} passed, {} failed, {} skipped",
+        counts.passed, counts.failed, counts.skipped
+    );
     if counts.failed > 0 || !counts.success {
         return Err("there are failures".to_owned());
     }
@@ -39,8 +49,16 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
 
 /// Formatting and lints, with warnings as errors.
 pub(crate) fn lint() -> Result<()> {
-    step::run("checking the formatting", &mut cargo(&["fmt", "--all", "--check"]))?;
-    step::run("clippy", cargo(&["clippy", "--all-targets"]).args(FEATURES).args(["--", "-D", "warnings"]))
+    step::run(
+        "checking the formatting",
+        &mut cargo(&["fmt", "--all", "--check"]),
+    )?;
+    step::run(
+        "clippy",
+        cargo(&["clippy", "--all-targets"])
+            .args(FEATURES)
+            .args(["--", "-D", "warnings"]),
+    )
 }
 
 #[derive(Default)]
@@ -78,7 +96,11 @@ fn run_counting(command: &mut std::process::Command) -> Result<Counts> {
 
 /// The number that stands before `word`: 12 in `ok. 12 passed; 0 failed`.
 fn number_before(text: &str, word: &str) -> usize {
-    text.split(word).next().and_then(|head| head.rsplit(' ').next()).and_then(|digits| digits.parse().ok()).unwrap_or(0)
+    text.split(word)
+        .next()
+        .and_then(|head| head.rsplit(' ').next())
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -87,7 +109,8 @@ mod tests {
 
     #[test]
     fn counts_are_read_from_the_result_line() {
-        let line = "ok. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s";
+        let line =
+            "ok. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s";
         assert_eq!(number_before(line, " passed"), 12);
         assert_eq!(number_before(line, " failed"), 3);
         assert_eq!(number_before(line, " ignored"), 1);

@@ -28,7 +28,14 @@ pub(crate) fn provide(name: &str, packages: &[&str]) -> Result<PathBuf> {
         step::run("making a Python environment again", &mut make())?;
     }
     let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages);
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ])
+    .args(packages);
     step::run(&format!("installing {}", packages.join(" ")), &mut pip)?;
     std::fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))?;
     Ok(python)
