@@ -1,5 +1,7 @@
 //! One harness for the tests that need more than one crate, or the program itself.
 
+#![expect(clippy::print_stdout, reason = "a test that lacks its tool says so")]
+
 mod command_line;
 mod determinism;
 mod http;

@@ -101,9 +101,21 @@ impl Server {
         }
     }
 
-    /// The server's process id.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+    /// Asks the server to stop, as a service manager does.
+    pub(crate) fn terminate(&self) {
+        let status = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status()
+            .expect("kill runs");
+        assert!(status.success());
+    }
+
+    /// Waits for the server's own end and returns whether it succeeded.
+    pub(crate) fn wait(&mut self) -> bool {
+        self.child
+            .wait()
+            .expect("the server is a child of this test")
+            .success()
     }
 }
 

@@ -374,3 +374,23 @@ fn a_queue_that_is_full_says_when_to_come_back() {
         assert_eq!(body["error"]["code"], "engine_overloaded");
     });
 }
+
+#[test]
+fn a_server_that_is_told_to_stop_lets_open_answers_finish() {
+    let mut server = scripted(&[]);
+    let answer = block_on(async {
+        let mut request = ask("Count slowly");
+        request["stream"] = json!(true);
+        let url = format!("{}/v1/chat/completions", server.url);
+        let response = reqwest::Client::new()
+            .post(url)
+            .json(&request)
+            .send()
+            .await
+            .unwrap();
+        server.terminate();
+        response.text().await.unwrap()
+    });
+    assert!(answer.trim_end().ends_with("data: [DONE]"), "{answer}");
+    assert!(server.wait(), "the exit code is 0");
+}

@@ -243,7 +243,7 @@ impl StepLoop {
         // Where not everybody fits (-ub 1, say), who comes first changes from step to step.
         self.steps = self.steps.wrapping_add(1);
         let tight = room.min(rows) <= self.running.len();
-        let phases = if tight && self.steps % 2 == 0 {
+        let phases = if tight && self.steps.is_multiple_of(2) {
             [true, false]
         } else {
             [false, true]

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 pub(crate) struct ApiError {
     status: StatusCode,
     kind: &'static str,
-    code: Value,
+    /// A word for programs; the HTTP number where there is none.
+    code: Option<&'static str>,
     message: String,
     param: Option<String>,
     retry_after: Option<u64>,
@@ -25,7 +26,7 @@ impl ApiError {
         Self {
             status,
             kind,
-            code: json!(status.as_u16()),
+            code: None,
             message: message.into(),
             param: None,
             retry_after: None,
@@ -45,7 +46,7 @@ impl ApiError {
     /// 401.
     pub(crate) fn unauthorized() -> Self {
         Self {
-            code: json!("invalid_api_key"),
+            code: Some("invalid_api_key"),
             ..Self::new(
                 StatusCode::UNAUTHORIZED,
                 "authentication_error",
@@ -112,7 +113,7 @@ impl ApiError {
             "message": self.message,
             "type": self.kind,
             "param": self.param,
-            "code": self.code,
+            "code": self.code.map_or_else(|| json!(self.status.as_u16()), |code| json!(code)),
         });
         for (name, value) in &self.extra {
             error[*name] = value.clone();
@@ -138,12 +139,12 @@ impl From<SubmitError> for ApiError {
         let message = error.to_string();
         match error {
             SubmitError::Busy { retry_after } => Self {
-                code: json!("engine_overloaded"),
+                code: Some("engine_overloaded"),
                 retry_after: Some(retry_after.as_secs().max(1)),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message)
             },
             SubmitError::TooLong { prompt, context } => Self {
-                code: json!("context_length_exceeded"),
+                code: Some("context_length_exceeded"),
                 param: Some("messages".to_owned()),
                 extra: vec![
                     ("n_prompt_tokens", json!(prompt)),
