@@ -20,9 +20,9 @@ pub(crate) struct LinearFit<const N: usize> {
 }
 
 impl<const N: usize> LinearFit<N> {
-    /// The best fit to `x` with importances `w`, for `n` codes on each side. The extreme weight
-    /// may take either end of the range: the negative one is a code longer, but a row of the
-    /// other sign may need its room there.
+    /// The best fit to `x` with importances `w`, for codes −n..n. The extreme weight may take
+    /// either end of the range: the negative one is a code longer, and the best place for that
+    /// code may be the other sign.
     pub(crate) fn search(x: &[f32; N], w: &[f32; N], n: f32) -> Self {
         let mut best = Self {
             d: 0.0,

@@ -19,3 +19,24 @@ pub(crate) const NAMES: &[(u32, &str)] = &[
     (335, "IQ2_BN_R4"), (337, "IQ2_K_R4"), (338, "IQ3_K_R4"), (339, "IQ4_K_R4"), (340, "IQ5_K_R4"), (344, "IQ4_KS_R4"),
     (352, "IQ5_KS_R4"), (353, "MXFP4_R8"), (397, "Q8_K_R16"), (398, "Q8_KV_R8"), (399, "Q8_K_R8"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::NAMES;
+    use crate::QuantKind;
+
+    #[test]
+    fn ids_ascend_and_types_without_decoder_have_names() {
+        assert!(NAMES.is_sorted_by(|a, b| a.0 < b.0));
+        for (id, name) in [
+            (12, "Q4_K"),
+            (137, "IQ2_K"),
+            (156, "IQ3_KS"),
+            (338, "IQ3_K_R4"),
+        ] {
+            assert_eq!(QuantKind::name_of_id(id), Some(name));
+            assert_eq!(QuantKind::from_id(id), None);
+        }
+        assert_eq!(QuantKind::name_of_id(9999), None);
+    }
+}

@@ -12,7 +12,7 @@ pub(crate) const SUB_BLOCK: usize = 16;
 /// A sorted table prepared for finding the nearest value without branches.
 pub(crate) struct Levels<const N: usize> {
     first: f32,
-    /// Where the nearest value changes from `N−1` entries to the next; the last is never reached.
+    /// Midway between each value and the next; the last has none.
     thresholds: [f32; N],
     /// Next value minus this one.
     rises: [f32; N],
@@ -36,9 +36,8 @@ impl<const N: usize> Levels<N> {
         }
     }
 
-    /// The codes of the values nearest to `x / scale`; nearest to zero where the scale is zero.
-    pub(crate) fn codes(&self, x: &[f32; SUB_BLOCK], scale: f32) -> [u8; SUB_BLOCK] {
-        let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    /// The codes of the values nearest to `inverse · x`.
+    pub(crate) fn codes(&self, x: &[f32; SUB_BLOCK], inverse: f32) -> [u8; SUB_BLOCK] {
         let thresholds = &self.thresholds[..N - 1];
         x.map(|x| thresholds.iter().map(|&t| u8::from(x * inverse >= t)).sum())
     }
@@ -62,7 +61,12 @@ impl<const N: usize> Levels<N> {
     }
 
     /// S1 and S2 of the nearest values.
-    fn sums(&self, x: &[f32; SUB_BLOCK], w: &[f32; SUB_BLOCK], inverse: f32) -> (f32, f32) {
+    pub(crate) fn sums(
+        &self,
+        x: &[f32; SUB_BLOCK],
+        w: &[f32; SUB_BLOCK],
+        inverse: f32,
+    ) -> (f32, f32) {
         let values = self.nearest(x, inverse);
         let (mut s1, mut s2) = ([0.0_f32; 8], [0.0_f32; 8]);
         for j in 0..SUB_BLOCK {

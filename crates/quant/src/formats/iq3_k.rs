@@ -45,6 +45,7 @@ static SCHEME: Scheme<8> = Scheme {
     levels: levels(&IQ3),
     trials: (3, 2.0),
     round_scales,
+    scales: (-31, 31, 2),
     // Least squares shrinks what it fits by its relative squared error, two percent at this
     // width, and every product with it; half of that is given back, as ik_llama.cpp does.
     stretch: 1.01,

@@ -39,6 +39,7 @@ static SCHEME: Scheme<16> = Scheme {
     levels: levels(&IQ4),
     trials: (7, 1.0),
     round_scales,
+    scales: (-32, 31, 1),
     stretch: 1.0,
 };
 
