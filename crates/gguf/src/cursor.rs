@@ -12,7 +12,11 @@ pub(crate) struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// At the start of `bytes`; `file` is named in errors.
     pub(crate) fn new(file: &'a str, bytes: &'a [u8]) -> Self {
-        Self { file, bytes, position: 0 }
+        Self {
+            file,
+            bytes,
+            position: 0,
+        }
     }
 
     /// Bytes read so far.
@@ -72,7 +76,12 @@ impl<'a> Cursor<'a> {
     pub(crate) fn string(&mut self, what: &'static str, most: usize) -> Result<&'a [u8], Error> {
         let len = self.u64(what)?;
         if len > most as u64 && len <= self.remaining() as u64 {
-            return Err(Error::TooMany { file: self.file.to_owned(), what: "bytes in a string", count: len, limit: most as u64 });
+            return Err(Error::TooMany {
+                file: self.file.to_owned(),
+                what: "bytes in a string",
+                count: len,
+                limit: most as u64,
+            });
         }
         self.take(what, len)
     }

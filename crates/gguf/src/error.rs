@@ -23,10 +23,23 @@ pub enum Error {
     BigEndian { file: String },
     #[error("{file}: GGUF version {version} is not supported (2 and 3 are)")]
     Version { file: String, version: u32 },
-    #[error("{file}: {what} at byte {offset} needs {needed} bytes, but {remaining} remain: the file is truncated or lies")]
-    Truncated { file: String, what: &'static str, offset: usize, needed: u64, remaining: usize },
+    #[error(
+        "{file}: {what} at byte {offset} needs {needed} bytes, but {remaining} remain: the file is truncated or lies"
+    )]
+    Truncated {
+        file: String,
+        what: &'static str,
+        offset: usize,
+        needed: u64,
+        remaining: usize,
+    },
     #[error("{file}: {count} {what} cannot fit in the file (at most {limit})")]
-    TooMany { file: String, what: &'static str, count: u64, limit: u64 },
+    TooMany {
+        file: String,
+        what: &'static str,
+        count: u64,
+        limit: u64,
+    },
 
     #[error("{file}: metadata entry {index} has an empty key")]
     EmptyKey { file: String, index: usize },
@@ -41,43 +54,121 @@ pub enum Error {
     #[error("{file}: general.alignment is {found}; it must be a power of two up to 2097152")]
     Alignment { file: String, found: u64 },
     #[error("{file}: metadata key {key:?} is {found}, expected {expected}")]
-    WrongType { file: String, key: String, found: &'static str, expected: &'static str },
+    WrongType {
+        file: String,
+        key: String,
+        found: &'static str,
+        expected: &'static str,
+    },
     #[error("{file}: metadata key {key:?} is {value}, which does not fit {expected}")]
-    OutOfRange { file: String, key: String, value: String, expected: &'static str },
+    OutOfRange {
+        file: String,
+        key: String,
+        value: String,
+        expected: &'static str,
+    },
 
     #[error("{file}: tensor {index} has a name of {len} bytes; 1 to 63 are allowed")]
-    TensorNameLength { file: String, index: usize, len: u64 },
+    TensorNameLength {
+        file: String,
+        index: usize,
+        len: u64,
+    },
     #[error("{file}: tensor {index} has a name that is not UTF-8")]
     TensorNameNotUtf8 { file: String, index: usize },
     #[error("{file}: tensor {tensor}: the name occurs twice")]
     DuplicateTensor { file: String, tensor: String },
     #[error("{file}: tensor {tensor}: {n_dims} dimensions; 1 to 4 are allowed")]
-    Dimensions { file: String, tensor: String, n_dims: u32 },
+    Dimensions {
+        file: String,
+        tensor: String,
+        n_dims: u32,
+    },
     #[error("{file}: tensor {tensor}: shape {shape:?} has a zero dimension")]
-    ZeroDimension { file: String, tensor: String, shape: Vec<u64> },
+    ZeroDimension {
+        file: String,
+        tensor: String,
+        shape: Vec<u64>,
+    },
     #[error("{file}: tensor {tensor}: shape {shape:?} is larger than any memory")]
-    Overflow { file: String, tensor: String, shape: Vec<u64> },
+    Overflow {
+        file: String,
+        tensor: String,
+        shape: Vec<u64>,
+    },
     #[error("{file}: tensor {tensor}: type {name} (id {id}) is not supported by this build")]
-    UnsupportedType { file: String, tensor: String, id: u32, name: &'static str },
-    #[error("{file}: tensor {tensor}: rows of {row_len} weights are no whole number of {kind} blocks of {block_len}")]
-    PartialBlock { file: String, tensor: String, kind: &'static str, row_len: u64, block_len: usize },
-    #[error("{file}: tensor {tensor}: offset {offset} is not a multiple of the alignment {alignment}")]
-    Unaligned { file: String, tensor: String, offset: u64, alignment: u64 },
-    #[error("{file}: tensor {tensor}: needs bytes {begin}..{end}, but the file has {file_len}: it is truncated or lies")]
-    OutOfBounds { file: String, tensor: String, begin: u64, end: u64, file_len: u64 },
+    UnsupportedType {
+        file: String,
+        tensor: String,
+        id: u32,
+        name: &'static str,
+    },
+    #[error(
+        "{file}: tensor {tensor}: rows of {row_len} weights are no whole number of {kind} blocks of {block_len}"
+    )]
+    PartialBlock {
+        file: String,
+        tensor: String,
+        kind: &'static str,
+        row_len: u64,
+        block_len: usize,
+    },
+    #[error(
+        "{file}: tensor {tensor}: offset {offset} is not a multiple of the alignment {alignment}"
+    )]
+    Unaligned {
+        file: String,
+        tensor: String,
+        offset: u64,
+        alignment: u64,
+    },
+    #[error(
+        "{file}: tensor {tensor}: needs bytes {begin}..{end}, but the file has {file_len}: it is truncated or lies"
+    )]
+    OutOfBounds {
+        file: String,
+        tensor: String,
+        begin: u64,
+        end: u64,
+        file_len: u64,
+    },
     #[error("{file}: tensors {first} and {second} overlap")]
-    Overlap { file: String, first: String, second: String },
+    Overlap {
+        file: String,
+        first: String,
+        second: String,
+    },
 
     #[error("{file}: split.count is {found}; at most 512 shards are allowed")]
     ShardCount { file: String, found: u64 },
-    #[error("{file}: shard {number} of {count} must be named PREFIX-{number:05}-of-{count:05}.gguf")]
-    ShardName { file: String, number: u16, count: u16 },
+    #[error(
+        "{file}: shard {number} of {count} must be named PREFIX-{number:05}-of-{count:05}.gguf"
+    )]
+    ShardName {
+        file: String,
+        number: u16,
+        count: u16,
+    },
     #[error("{}: this shard of the model is missing", path.display())]
     ShardMissing { path: PathBuf },
     #[error("{file}: this file says it is shard {found}, its name says {expected}")]
-    ShardNumber { file: String, expected: u16, found: u64 },
-    #[error("{file}: this shard belongs to a model of {found} shards, the first shard to one of {expected}")]
-    ShardCountDiffers { file: String, expected: u16, found: u64 },
+    ShardNumber {
+        file: String,
+        expected: u16,
+        found: u64,
+    },
+    #[error(
+        "{file}: this shard belongs to a model of {found} shards, the first shard to one of {expected}"
+    )]
+    ShardCountDiffers {
+        file: String,
+        expected: u16,
+        found: u64,
+    },
     #[error("{file}: split.tensors.count says {expected} tensors, the shards hold {found}")]
-    TensorCount { file: String, expected: u64, found: usize },
+    TensorCount {
+        file: String,
+        expected: u64,
+        found: usize,
+    },
 }

@@ -14,6 +14,9 @@ pub(crate) const MAX_STRING_BYTES: usize = 16 << 20;
 pub(crate) const MAX_ARRAY_LEN: usize = 1 << 21;
 /// Longest tensor name that the engines of the family accept (64 with a terminator).
 pub(crate) const MAX_TENSOR_NAME_BYTES: usize = 63;
+/// Most tensors of a file: the largest models of the family have some 1,100. A sparse file of
+/// terabytes could otherwise have the reader reserve as much memory.
+pub(crate) const MAX_TENSORS: usize = 1 << 16;
 /// Most dimensions of a tensor.
 pub(crate) const MAX_DIMENSIONS: u32 = 4;
 /// Alignment of the data section when the file names none.

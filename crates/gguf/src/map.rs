@@ -17,7 +17,10 @@ pub(crate) enum Bytes {
 impl Bytes {
     /// Maps a whole file, read-only.
     pub(crate) fn map(path: &Path) -> Result<Self, Error> {
-        let wrap = |source| Error::Io { path: path.to_owned(), source };
+        let wrap = |source| Error::Io {
+            path: path.to_owned(),
+            source,
+        };
         let file = File::open(path).map_err(wrap)?;
         if file.metadata().map_err(wrap)?.len() == 0 {
             return Ok(Self::Static(&[]));

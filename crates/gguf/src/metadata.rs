@@ -8,7 +8,10 @@ use crate::limits::{MAX_ARRAY_LEN, MAX_STRING_BYTES};
 
 /// A metadata value as stored.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "the variants are the value types of the format")]
+#[expect(
+    missing_docs,
+    reason = "the variants are the value types of the format"
+)]
 pub enum Value {
     U8(u8),
     I8(i8),
@@ -36,7 +39,12 @@ impl From<&str> for Value {
 impl Value {
     /// An array of strings.
     pub fn strings<S: AsRef<[u8]>>(items: impl IntoIterator<Item = S>) -> Self {
-        Self::Array(items.into_iter().map(|item| Self::Str(item.as_ref().to_vec())).collect())
+        Self::Array(
+            items
+                .into_iter()
+                .map(|item| Self::Str(item.as_ref().to_vec()))
+                .collect(),
+        )
     }
 
     /// The id of the value's type in files.
@@ -98,19 +106,32 @@ fn element_bytes(id: u32) -> Option<u64> {
 }
 
 /// Reads the value of `key`.
-pub(crate) fn read_value(cursor: &mut Cursor<'_>, file: &str, key: &str, id: u32) -> Result<Value, Error> {
+pub(crate) fn read_value(
+    cursor: &mut Cursor<'_>,
+    file: &str,
+    key: &str,
+    id: u32,
+) -> Result<Value, Error> {
     if id != ARRAY {
         return read_scalar(cursor, file, key, id);
     }
     let element = cursor.u32("an array's element type")?;
     if element == ARRAY {
-        return Err(Error::NestedArray { file: file.to_owned(), key: key.to_owned() });
+        return Err(Error::NestedArray {
+            file: file.to_owned(),
+            key: key.to_owned(),
+        });
     }
     let bytes = element_bytes(element).ok_or_else(|| unknown_type(file, key, element))?;
     let count = cursor.u64("an array's length")?;
     let limit = (cursor.remaining() as u64 / bytes).min(MAX_ARRAY_LEN as u64);
     if count > limit {
-        return Err(Error::TooMany { file: file.to_owned(), what: "array elements", count, limit });
+        return Err(Error::TooMany {
+            file: file.to_owned(),
+            what: "array elements",
+            count,
+            limit,
+        });
     }
     let mut items = Vec::with_capacity(count as usize);
     for _ in 0..count {
@@ -139,7 +160,11 @@ fn read_scalar(cursor: &mut Cursor<'_>, file: &str, key: &str, id: u32) -> Resul
 }
 
 fn unknown_type(file: &str, key: &str, id: u32) -> Error {
-    Error::ValueType { file: file.to_owned(), key: key.to_owned(), id }
+    Error::ValueType {
+        file: file.to_owned(),
+        key: key.to_owned(),
+        id,
+    }
 }
 
 /// The metadata of shard 0. Getters read any integer width and range-check it;
@@ -154,13 +179,24 @@ pub struct Metadata {
 impl Metadata {
     /// No entries yet; `file` is named in errors.
     pub(crate) fn new(file: &str) -> Self {
-        Self { file: file.to_owned(), entries: Vec::new(), by_key: FxHashMap::default() }
+        Self {
+            file: file.to_owned(),
+            entries: Vec::new(),
+            by_key: FxHashMap::default(),
+        }
     }
 
     /// Adds an entry. A key that is there already is an error.
     pub(crate) fn insert(&mut self, key: String, value: Value) -> Result<(), Error> {
-        if self.by_key.insert(key.clone(), self.entries.len()).is_some() {
-            return Err(Error::DuplicateKey { file: self.file.clone(), key });
+        if self
+            .by_key
+            .insert(key.clone(), self.entries.len())
+            .is_some()
+        {
+            return Err(Error::DuplicateKey {
+                file: self.file.clone(),
+                key,
+            });
         }
         self.entries.push((key, value));
         Ok(())
@@ -173,7 +209,9 @@ impl Metadata {
 
     /// All keys in file order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.entries.iter().map(|(key, value)| (key.as_str(), value))
+        self.entries
+            .iter()
+            .map(|(key, value)| (key.as_str(), value))
     }
 
     /// The raw value.
@@ -183,17 +221,23 @@ impl Metadata {
 
     /// An integer of any stored width that fits u32.
     pub fn u32(&self, key: &str) -> Result<Option<u32>, Error> {
-        self.get(key).map(|value| self.integer(key, value, "u32")).transpose()
+        self.get(key)
+            .map(|value| self.integer(key, value, "u32"))
+            .transpose()
     }
 
     /// An integer of any stored width that fits u64.
     pub fn u64(&self, key: &str) -> Result<Option<u64>, Error> {
-        self.get(key).map(|value| self.integer(key, value, "u64")).transpose()
+        self.get(key)
+            .map(|value| self.integer(key, value, "u64"))
+            .transpose()
     }
 
     /// A float (f32, f64 or any integer), as f32.
     pub fn f32(&self, key: &str) -> Result<Option<f32>, Error> {
-        let Some(value) = self.get(key) else { return Ok(None) };
+        let Some(value) = self.get(key) else {
+            return Ok(None);
+        };
         match *value {
             Value::F32(v) => Ok(Some(v)),
             Value::F64(v) => Ok(Some(v as f32)),
@@ -217,17 +261,21 @@ impl Metadata {
     pub fn str(&self, key: &str) -> Result<Option<&str>, Error> {
         match self.get(key) {
             None => Ok(None),
-            Some(value @ Value::Str(bytes)) => {
-                std::str::from_utf8(bytes).map(Some).map_err(|_| self.wrong_type(key, value, "a UTF-8 string"))
-            }
+            Some(value @ Value::Str(bytes)) => std::str::from_utf8(bytes)
+                .map(Some)
+                .map_err(|_| self.wrong_type(key, value, "a UTF-8 string")),
             Some(other) => Err(self.wrong_type(key, other, "a string")),
         }
     }
 
     /// An array of byte strings.
     pub fn byte_strings(&self, key: &str) -> Result<Option<Vec<&[u8]>>, Error> {
-        let Some(value) = self.get(key) else { return Ok(None) };
-        let Value::Array(items) = value else { return Err(self.wrong_type(key, value, "an array of strings")) };
+        let Some(value) = self.get(key) else {
+            return Ok(None);
+        };
+        let Value::Array(items) = value else {
+            return Err(self.wrong_type(key, value, "an array of strings"));
+        };
         let strings = items.iter().map(|item| match item {
             Value::Str(bytes) => Ok(bytes.as_slice()),
             other => Err(self.wrong_type(key, other, "an array of strings")),
@@ -239,15 +287,24 @@ impl Metadata {
     pub fn u32s(&self, key: &str) -> Result<Option<Vec<u32>>, Error> {
         match self.get(key) {
             None => Ok(None),
-            Some(Value::Array(items)) => {
-                items.iter().map(|item| self.integer(key, item, "u32")).collect::<Result<_, _>>().map(Some)
-            }
+            Some(Value::Array(items)) => items
+                .iter()
+                .map(|item| self.integer(key, item, "u32"))
+                .collect::<Result<_, _>>()
+                .map(Some),
             Some(value) => Ok(Some(vec![self.integer(key, value, "u32")?])),
         }
     }
 
-    fn integer<T: TryFrom<i128>>(&self, key: &str, value: &Value, expected: &'static str) -> Result<T, Error> {
-        let integer = value.integer().ok_or_else(|| self.wrong_type(key, value, "an integer"))?;
+    fn integer<T: TryFrom<i128>>(
+        &self,
+        key: &str,
+        value: &Value,
+        expected: &'static str,
+    ) -> Result<T, Error> {
+        let integer = value
+            .integer()
+            .ok_or_else(|| self.wrong_type(key, value, "an integer"))?;
         T::try_from(integer).map_err(|_| Error::OutOfRange {
             file: self.file.clone(),
             key: key.to_owned(),
@@ -257,6 +314,11 @@ impl Metadata {
     }
 
     fn wrong_type(&self, key: &str, found: &Value, expected: &'static str) -> Error {
-        Error::WrongType { file: self.file.clone(), key: key.to_owned(), found: found.type_name(), expected }
+        Error::WrongType {
+            file: self.file.clone(),
+            key: key.to_owned(),
+            found: found.type_name(),
+            expected,
+        }
     }
 }

@@ -51,7 +51,11 @@ impl Gguf {
     /// # Errors
     /// Whatever breaks a rule of the format, by file, tensor and rule.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let path = if path.is_dir() { shards::in_folder(path)? } else { path.to_owned() };
+        let path = if path.is_dir() {
+            shards::in_folder(path)?
+        } else {
+            path.to_owned()
+        };
         let (shard, header) = open_shard(&path, 0)?;
         let Some(split) = Split::of(&header.metadata)? else {
             return Self::new(vec![shard], header.metadata, header.tensors);
@@ -78,9 +82,16 @@ impl Gguf {
             }
         }
         let (metadata, found) = first.expect("a split model has at least two shards");
-        if let Some(expected) = found.n_tensors.filter(|&expected| expected != tensors.len() as u64) {
+        if let Some(expected) = found
+            .n_tensors
+            .filter(|&expected| expected != tensors.len() as u64)
+        {
             let file = metadata.file().to_owned();
-            return Err(Error::TensorCount { file, expected, found: tensors.len() });
+            return Err(Error::TensorCount {
+                file,
+                expected,
+                found: tensors.len(),
+            });
         }
         Self::new(shards, metadata, tensors)
     }
@@ -103,7 +114,14 @@ impl Gguf {
 
     fn from_memory(name: &str, bytes: Bytes) -> Result<Self, Error> {
         let header = header::parse(name, &bytes, 0)?;
-        Self::new(vec![Shard { path: name.into(), bytes }], header.metadata, header.tensors)
+        Self::new(
+            vec![Shard {
+                path: name.into(),
+                bytes,
+            }],
+            header.metadata,
+            header.tensors,
+        )
     }
 
     fn new(shards: Vec<Shard>, metadata: Metadata, tensors: Vec<Tensor>) -> Result<Self, Error> {
@@ -111,10 +129,18 @@ impl Gguf {
         for (i, tensor) in tensors.iter().enumerate() {
             if by_name.insert(tensor.name.clone(), i).is_some() {
                 let file = shards[tensor.shard].path.display().to_string();
-                return Err(Error::DuplicateTensor { file, tensor: tensor.name.clone() });
+                return Err(Error::DuplicateTensor {
+                    file,
+                    tensor: tensor.name.clone(),
+                });
             }
         }
-        Ok(Self { shards, metadata, tensors, by_name })
+        Ok(Self {
+            shards,
+            metadata,
+            tensors,
+            by_name,
+        })
     }
 
     /// The metadata of shard 0.
@@ -141,31 +167,51 @@ impl Gguf {
 
     /// Paths of the shards, in order.
     pub fn paths(&self) -> Vec<&Path> {
-        self.shards.iter().map(|shard| shard.path.as_path()).collect()
+        self.shards
+            .iter()
+            .map(|shard| shard.path.as_path())
+            .collect()
     }
 
     /// Total bytes of all shards.
     pub fn file_bytes(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.bytes.len() as u64).sum()
+        self.shards
+            .iter()
+            .map(|shard| shard.bytes.len() as u64)
+            .sum()
     }
 }
 
 fn open_shard(path: &Path, number: usize) -> Result<(Shard, Header), Error> {
     let bytes = Bytes::map(path)?;
     let header = header::parse(&path.display().to_string(), &bytes, number)?;
-    Ok((Shard { path: path.to_owned(), bytes }, header))
+    Ok((
+        Shard {
+            path: path.to_owned(),
+            bytes,
+        },
+        header,
+    ))
 }
 
 fn check_split(path: &Path, count: u16, number: u16, found: Option<Split>) -> Result<(), Error> {
     let file = path.display().to_string();
     match found {
-        None => Err(Error::ShardCountDiffers { file, expected: count, found: 1 }),
-        Some(split) if split.count != count => {
-            Err(Error::ShardCountDiffers { file, expected: count, found: split.count.into() })
-        }
-        Some(split) if split.number != number => {
-            Err(Error::ShardNumber { file, expected: number, found: split.number.into() })
-        }
+        None => Err(Error::ShardCountDiffers {
+            file,
+            expected: count,
+            found: 1,
+        }),
+        Some(split) if split.count != count => Err(Error::ShardCountDiffers {
+            file,
+            expected: count,
+            found: split.count.into(),
+        }),
+        Some(split) if split.number != number => Err(Error::ShardNumber {
+            file,
+            expected: number,
+            found: split.number.into(),
+        }),
         Some(_) => Ok(()),
     }
 }

@@ -40,11 +40,24 @@ impl Writer {
     ///
     /// # Panics
     /// If `bytes` has another length than the shape in this encoding.
-    pub fn tensor(&mut self, name: &str, kind: QuantKind, shape: &[u64], bytes: Vec<u8>) -> &mut Self {
+    pub fn tensor(
+        &mut self,
+        name: &str,
+        kind: QuantKind,
+        shape: &[u64],
+        bytes: Vec<u8>,
+    ) -> &mut Self {
         let n_rows: u64 = shape[1..].iter().product();
-        let row_bytes = kind.row_bytes(shape[0] as usize).expect("rows of whole blocks");
+        let row_bytes = kind
+            .row_bytes(shape[0] as usize)
+            .expect("rows of whole blocks");
         assert_eq!(bytes.len(), row_bytes * n_rows as usize, "bytes of {name}");
-        self.tensors.push(Pending { name: name.to_owned(), kind, shape: shape.to_vec(), bytes });
+        self.tensors.push(Pending {
+            name: name.to_owned(),
+            kind,
+            shape: shape.to_vec(),
+            bytes,
+        });
         self
     }
 
@@ -68,7 +81,12 @@ impl Writer {
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn write_shards(&self, dir: &Path, prefix: &str, tensors_per_shard: usize) -> io::Result<PathBuf> {
+    pub fn write_shards(
+        &self,
+        dir: &Path,
+        prefix: &str,
+        tensors_per_shard: usize,
+    ) -> io::Result<PathBuf> {
         let chunks: Vec<&[Pending]> = self.tensors.chunks(tensors_per_shard.max(1)).collect();
         self.write_chunks(dir, prefix, &chunks)
     }
@@ -77,7 +95,12 @@ impl Writer {
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn write_shards_after_empty(&self, dir: &Path, prefix: &str, tensors_per_shard: usize) -> io::Result<PathBuf> {
+    pub fn write_shards_after_empty(
+        &self,
+        dir: &Path,
+        prefix: &str,
+        tensors_per_shard: usize,
+    ) -> io::Result<PathBuf> {
         let mut chunks: Vec<&[Pending]> = vec![&[]];
         chunks.extend(self.tensors.chunks(tensors_per_shard.max(1)));
         self.write_chunks(dir, prefix, &chunks)
@@ -86,17 +109,32 @@ impl Writer {
     fn write_chunks(&self, dir: &Path, prefix: &str, chunks: &[&[Pending]]) -> io::Result<PathBuf> {
         let count = u16::try_from(chunks.len()).map_err(|_| io::Error::other("too many shards"))?;
         for (number, tensors) in (0..).zip(chunks) {
-            let mut entries = if number == 0 { self.entries.clone() } else { Vec::new() };
+            let mut entries = if number == 0 {
+                self.entries.clone()
+            } else {
+                Vec::new()
+            };
             entries.push(("split.no".to_owned(), Value::U16(number)));
             entries.push(("split.count".to_owned(), Value::U16(count)));
-            entries.push(("split.tensors.count".to_owned(), Value::I32(self.tensors.len() as i32)));
-            write_atomically(&dir.join(format!("{prefix}{}", suffix(number, count))), &entries, tensors)?;
+            entries.push((
+                "split.tensors.count".to_owned(),
+                Value::I32(self.tensors.len() as i32),
+            ));
+            write_atomically(
+                &dir.join(format!("{prefix}{}", suffix(number, count))),
+                &entries,
+                tensors,
+            )?;
         }
         Ok(dir.join(format!("{prefix}{}", suffix(0, count))))
     }
 }
 
-fn write_atomically(path: &Path, entries: &[(String, Value)], tensors: &[Pending]) -> io::Result<()> {
+fn write_atomically(
+    path: &Path,
+    entries: &[(String, Value)],
+    tensors: &[Pending],
+) -> io::Result<()> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
@@ -113,7 +151,11 @@ fn write_atomically(path: &Path, entries: &[(String, Value)], tensors: &[Pending
     written
 }
 
-fn write_file(out: &mut impl Write, entries: &[(String, Value)], tensors: &[Pending]) -> io::Result<()> {
+fn write_file(
+    out: &mut impl Write,
+    entries: &[(String, Value)],
+    tensors: &[Pending],
+) -> io::Result<()> {
     let alignment = alignment(entries);
     let mut header = Vec::new();
     header.extend_from_slice(b"GGUF");
@@ -141,7 +183,8 @@ fn write_file(out: &mut impl Write, entries: &[(String, Value)], tensors: &[Pend
     out.write_all(&header)?;
     for tensor in tensors {
         out.write_all(&tensor.bytes)?;
-        let padding = (tensor.bytes.len() as u64).next_multiple_of(alignment) - tensor.bytes.len() as u64;
+        let padding =
+            (tensor.bytes.len() as u64).next_multiple_of(alignment) - tensor.bytes.len() as u64;
         out.write_all(&vec![0; padding as usize])?;
     }
     Ok(())
