@@ -9,7 +9,7 @@ use crate::{Conversation, KimiTokens, RenderOptions, Rendered, prompt};
 /// Which renderer the user asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum TemplateChoice {
-    /// The built-in one for Kimi vocabularies, the file's own template otherwise.
+    /// The built-in one. Vocabularies other than Kimi's have no format that the output parser reads.
     #[default]
     Auto,
     /// The built-in one.

@@ -86,11 +86,18 @@ impl Template {
         let text = environment::render(&self.environment, &context)
             .map_err(|reason| RenderError::Template { reason })?;
         let mut segments = self.disguise.reveal(&text);
-        if partial && segments.last() == Some(&Segment::Control(tokens.im_end)) {
-            // The template closes every message; this one goes on.
-            segments.pop();
+        if partial && options.add_generation_prompt {
+            continue_last(&mut segments, conversation, options, tokens);
         }
-        let thinks = segments.last() == Some(&Segment::Control(tokens.think));
+        // In a partial thought text may follow the opening token.
+        let last_think = segments
+            .iter()
+            .rposition(|s| *s == Segment::Control(tokens.think));
+        let last_other = segments
+            .iter()
+            .rposition(|s| matches!(s, Segment::Control(id) if *id != tokens.think));
+        let thinks =
+            last_think > last_other && (partial || last_think == segments.len().checked_sub(1));
         let start = if thinks {
             Start::Reasoning
         } else {
@@ -101,6 +108,29 @@ impl Template {
             start,
             first_call,
         })
+    }
+}
+
+/// Templates close every message; a partial one goes on where it ends, in its thought if it has
+/// nothing else.
+fn continue_last(
+    segments: &mut Vec<Segment>,
+    conversation: &Conversation,
+    options: &RenderOptions,
+    tokens: &KimiTokens,
+) {
+    if segments.last() == Some(&Segment::Control(tokens.im_end)) {
+        segments.pop();
+    }
+    let empty = conversation.messages.last().is_some_and(|message| {
+        message.tool_calls.is_empty()
+            && message
+                .content
+                .iter()
+                .all(|part| matches!(part, Part::Text(text) if text.is_empty()))
+    });
+    if empty && options.thinking && segments.last() == Some(&Segment::Control(tokens.end_think)) {
+        segments.pop();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::python_json::{Style, dumps, dumps_with};
+use crate::python_json::dumps;
 
 /// Deeper schemas go to JSON: they come from clients, and recursion must end.
 const MAX_DEPTH: usize = 64;
@@ -10,50 +10,52 @@ const MAX_DEPTH: usize = 64;
 /// Why a schema has no TypeScript form.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Untypable {
-    #[error("keyword {0:?} has no form")]
-    Keyword(String),
-    #[error("reference {0:?} is not to # or #/$defs")]
+    #[error("reference {0:?} is not to # or to one of $defs")]
     Reference(String),
-    #[error("a schema without a type: {0}")]
+    #[error("a schema without $ref, anyOf, enum or type: {0}")]
     Untyped(String),
-    #[error("unknown type {0:?}")]
+    #[error("unknown type {0:?} in a list of types")]
     UnknownType(String),
+    #[error("enum value {0} is not of the type beside it")]
+    EnumValue(String),
+    #[error("additionalProperties is neither a schema nor a boolean")]
+    AdditionalProperties,
     #[error("nested deeper than 64 levels")]
     TooDeep,
 }
 
 type Result<T> = std::result::Result<T, Untypable>;
 
-/// Keywords that carry a description of the value, not its type.
-const ANNOTATIONS: [&str; 7] = [
-    "description",
-    "title",
-    "default",
-    "$schema",
-    "examples",
-    "$id",
-    "$comment",
-];
-
 /// The declaration of one function: interfaces of its `$defs`, description, `type NAME = …`.
 pub(super) fn function(name: &str, declaration: &Value, parameters: &Value) -> Result<String> {
+    let empty = Map::new();
+    let definitions = parameters
+        .get("$defs")
+        .and_then(Value::as_object)
+        .unwrap_or(&empty);
+    let writer = Writer { definitions };
     let mut out = String::new();
-    let mut body = String::new();
-    let refers_to_itself = refers_to_root(parameters, 0)?;
-    if refers_to_itself {
-        out += &format!("interface parameters {}\n", object(parameters, 0, 0)?);
-        body += "parameters";
-    } else {
-        body += &object(parameters, 0, 0)?;
-    }
-    if let Some(definitions) = parameters.get("$defs").and_then(Value::as_object) {
-        for (name, schema) in definitions {
-            let text = match schema.get("properties") {
-                Some(_) => format!("interface {name} {}\n", object(schema, 0, 0)?),
-                None => format!("type {name} = {};\n", type_of(schema, 0, 0)?),
-            };
-            out += &text;
+    let body = if refers_to_root(parameters, 0)? {
+        // The root then becomes an interface of its own, without its additional properties.
+        let mut root = parameters.clone();
+        if let Some(members) = root.as_object_mut() {
+            members.shift_remove("additionalProperties");
         }
+        out += &format!("interface parameters {}\n", writer.object(&root, 0, 0)?);
+        "parameters".to_owned()
+    } else {
+        writer.object(parameters, 0, 0)?
+    };
+    for (name, schema) in definitions {
+        comment(
+            schema
+                .get("description")
+                .and_then(Value::as_str)
+                .unwrap_or_default(),
+            0,
+            &mut out,
+        );
+        out += &format!("interface {name} {}\n", writer.type_of(schema, 0, 0)?);
     }
     let description = declaration
         .pointer("/function/description")
@@ -64,24 +66,28 @@ pub(super) fn function(name: &str, declaration: &Value, parameters: &Value) -> R
     Ok(out)
 }
 
+/// Whether the parameters themselves, not their definitions, hold a `$ref` to `#`.
 fn refers_to_root(schema: &Value, depth: usize) -> Result<bool> {
     if depth > MAX_DEPTH {
         return Err(Untypable::TooDeep);
     }
+    let mut members: Vec<&Value> = Vec::new();
     match schema {
-        Value::Object(members) => {
-            if members.get("$ref").and_then(Value::as_str) == Some("#") {
-                return Ok(true);
-            }
-            members.values().try_fold(false, |found, member| {
-                Ok(found || refers_to_root(member, depth + 1)?)
-            })
+        Value::Object(object) if object.get("$ref").and_then(Value::as_str) == Some("#") => {
+            return Ok(true);
         }
-        Value::Array(items) => items.iter().try_fold(false, |found, item| {
-            Ok(found || refers_to_root(item, depth + 1)?)
-        }),
-        _ => Ok(false),
+        Value::Object(object) => members.extend(
+            object
+                .iter()
+                .filter(|(key, _)| *key != "$defs")
+                .map(|(_, value)| value),
+        ),
+        Value::Array(items) => members.extend(items),
+        _ => {}
     }
+    members.into_iter().try_fold(false, |found, member| {
+        Ok(found || refers_to_root(member, depth + 1)?)
+    })
 }
 
 /// Description lines as comments; an empty line stays an empty line.
@@ -99,63 +105,153 @@ fn comment(text: &str, indent: usize, out: &mut String) {
     }
 }
 
-/// An object type with its fields, `indent` spaces in.
-fn object(schema: &Value, indent: usize, depth: usize) -> Result<String> {
-    if depth > MAX_DEPTH {
-        return Err(Untypable::TooDeep);
-    }
-    let empty = Map::new();
-    let properties = schema
-        .get("properties")
-        .and_then(Value::as_object)
-        .unwrap_or(&empty);
-    let required: Vec<&str> = schema
-        .get("required")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    let mut names: Vec<(&String, &Value)> = properties.iter().collect();
-    names.sort_by_key(|(name, _)| (!required.contains(&name.as_str()), *name));
-    let inner = indent + 2;
-    let mut fields = Vec::new();
-    for (name, field) in names {
-        let mut text = String::new();
-        annotations(field, inner, &mut text)?;
-        let mark = if required.contains(&name.as_str()) {
-            ""
-        } else {
-            "?"
-        };
-        text += &format!(
-            "{}{name}{mark}: {}",
-            " ".repeat(inner),
-            type_of(field, inner, depth + 1)?
-        );
-        fields.push(text);
-    }
-    let additional = match schema.get("additionalProperties") {
-        None => None,
-        Some(Value::Bool(true)) => Some("any".to_owned()),
-        Some(Value::Bool(false)) => Some("never".to_owned()),
-        Some(schema) => Some(type_of(schema, inner, depth + 1)?),
-    };
-    if let Some(kind) = additional {
-        fields.push(format!("{}[k: string]: {kind}", " ".repeat(inner)));
-    }
-    if fields.is_empty() {
-        return Ok("{}".to_owned());
-    }
-    Ok(format!(
-        "{{\n{}\n{}}}",
-        fields.join(",\n"),
-        " ".repeat(indent)
-    ))
+/// What types need to know of the schema that they are part of.
+struct Writer<'a> {
+    definitions: &'a Map<String, Value>,
 }
 
-/// Description, constraints and default above a field.
-fn annotations(schema: &Value, indent: usize, out: &mut String) -> Result<()> {
+impl Writer<'_> {
+    /// An object type with its fields, `indent` spaces in.
+    fn object(&self, schema: &Value, indent: usize, depth: usize) -> Result<String> {
+        if depth > MAX_DEPTH {
+            return Err(Untypable::TooDeep);
+        }
+        let empty = Map::new();
+        let properties = schema
+            .get("properties")
+            .and_then(Value::as_object)
+            .unwrap_or(&empty);
+        let required: Vec<&str> = schema
+            .get("required")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let mut names: Vec<(&String, &Value)> = properties.iter().collect();
+        names.sort_by_key(|(name, _)| (!required.contains(&name.as_str()), *name));
+        let inner = indent + 2;
+        let mut fields = Vec::new();
+        for (name, field) in names {
+            let mut text = String::new();
+            notes(field, inner, &mut text);
+            if let Some(default) = field.get("default").filter(|default| !default.is_null()) {
+                comment(
+                    &format!("Default: {}", default_text(default)),
+                    inner,
+                    &mut text,
+                );
+            }
+            let mark = if required.contains(&name.as_str()) {
+                ""
+            } else {
+                "?"
+            };
+            text += &format!(
+                "{}{name}{mark}: {}",
+                " ".repeat(inner),
+                self.type_of(field, inner, depth + 1)?
+            );
+            fields.push(text);
+        }
+        let additional = match schema.get("additionalProperties") {
+            None | Some(Value::Null) => None,
+            Some(Value::Bool(true)) => Some("any".to_owned()),
+            Some(Value::Bool(false)) => Some("never".to_owned()),
+            Some(schema @ Value::Object(_)) => Some(self.type_of(schema, inner, depth + 1)?),
+            Some(_) => return Err(Untypable::AdditionalProperties),
+        };
+        if let Some(kind) = additional {
+            fields.push(format!("{}[k: string]: {kind}", " ".repeat(inner)));
+        }
+        if fields.is_empty() {
+            return Ok("{}".to_owned());
+        }
+        Ok(format!(
+            "{{\n{}\n{}}}",
+            fields.join(",\n"),
+            " ".repeat(indent)
+        ))
+    }
+
+    /// The type of a value. Of several keywords the first of `$ref`, `anyOf`, `enum`, `type` counts,
+    /// and what stands beside it (`oneOf`, `const`, …) is passed over.
+    fn type_of(&self, schema: &Value, indent: usize, depth: usize) -> Result<String> {
+        if depth > MAX_DEPTH {
+            return Err(Untypable::TooDeep);
+        }
+        let members = match schema {
+            Value::Bool(true) => return Ok("any".to_owned()),
+            Value::Bool(false) => return Ok("null".to_owned()),
+            Value::Object(members) => members,
+            other => return Err(Untypable::Untyped(other.to_string())),
+        };
+        if let Some(reference) = members.get("$ref") {
+            return self.reference(reference);
+        }
+        if let Some(alternatives) = members.get("anyOf").and_then(Value::as_array) {
+            let types = alternatives
+                .iter()
+                .map(|schema| self.type_of(schema, indent, depth + 1));
+            return Ok(types.collect::<Result<Vec<_>>>()?.join(" | "));
+        }
+        if let Some(values) = members.get("enum").and_then(Value::as_array) {
+            return literals(values, members.get("type"));
+        }
+        match members.get("type") {
+            Some(Value::String(name)) if name == "object" => self.object(schema, indent, depth + 1),
+            Some(Value::String(name)) if name == "array" => self.array(schema, indent, depth),
+            Some(Value::String(name)) if name == "integer" => Ok("number".to_owned()),
+            // A type that nobody knows is printed as it is.
+            Some(Value::String(name)) => Ok(name.clone()),
+            Some(Value::Array(names)) => {
+                let types = names
+                    .iter()
+                    .map(|name| listed_type(name.as_str().unwrap_or_default()));
+                Ok(types.collect::<Result<Vec<_>>>()?.join(" | "))
+            }
+            _ if members.is_empty() => Ok("any".to_owned()),
+            _ => Err(Untypable::Untyped(dumps(schema))),
+        }
+    }
+
+    fn reference(&self, reference: &Value) -> Result<String> {
+        let path = reference.as_str().unwrap_or_default();
+        if path == "#" {
+            return Ok("parameters".to_owned());
+        }
+        let name = path
+            .strip_prefix("#/$defs/")
+            .filter(|name| self.definitions.contains_key(*name));
+        name.map(str::to_owned)
+            .ok_or_else(|| Untypable::Reference(path.to_owned()))
+    }
+
+    /// `Array<T>`; items with a description or constraints are spread over lines to carry it.
+    fn array(&self, schema: &Value, indent: usize, depth: usize) -> Result<String> {
+        let items = match schema.get("items") {
+            None | Some(Value::Null | Value::Bool(false)) => return Ok("Array<any>".to_owned()),
+            Some(items) => items,
+        };
+        let inner = indent + 2;
+        let mut above = String::new();
+        notes(items, inner, &mut above);
+        if above.is_empty() {
+            return Ok(format!(
+                "Array<{}>",
+                self.type_of(items, indent, depth + 1)?
+            ));
+        }
+        let (pad, end) = (" ".repeat(inner), " ".repeat(indent));
+        Ok(format!(
+            "Array<\n{above}{pad}{}\n{end}>",
+            self.type_of(items, inner, depth + 1)?
+        ))
+    }
+}
+
+/// Description and constraints above a field or an item.
+fn notes(schema: &Value, indent: usize, out: &mut String) {
     comment(
         schema
             .get("description")
@@ -164,18 +260,17 @@ fn annotations(schema: &Value, indent: usize, out: &mut String) -> Result<()> {
         indent,
         out,
     );
-    let constraints = constraints(schema);
-    if !constraints.is_empty() {
-        comment(&constraints, indent, out);
-    }
-    if let Some(default) = schema.get("default").filter(|default| !default.is_null()) {
-        comment(&format!("Default: {}", dumps(default)), indent, out);
-    }
-    Ok(())
+    comment(&constraints(schema), indent, out);
 }
 
 /// `k: v` pairs of the constraints that belong to the type, in alphabetical order.
 fn constraints(schema: &Value) -> String {
+    if ["$ref", "anyOf", "enum"]
+        .iter()
+        .any(|keyword| schema.get(*keyword).is_some())
+    {
+        return String::new();
+    }
     let keys: &[&str] = match schema.get("type").and_then(Value::as_str) {
         Some("string") => &["maxLength", "minLength", "pattern"],
         Some("integer" | "number") => &["maximum", "minimum"],
@@ -183,82 +278,69 @@ fn constraints(schema: &Value) -> String {
         _ => &[],
     };
     let pair = |key: &&str| {
-        let value = schema.get(*key).filter(|value| !value.is_null())?;
-        let text = value.as_str().map_or_else(|| dumps(value), str::to_owned);
-        Some(format!("{key}: {text}"))
+        schema
+            .get(*key)
+            .map(|value| format!("{key}: {}", python_text(value)))
     };
     keys.iter().filter_map(pair).collect::<Vec<_>>().join(", ")
 }
 
-/// The type of a value.
-fn type_of(schema: &Value, indent: usize, depth: usize) -> Result<String> {
-    if depth > MAX_DEPTH {
-        return Err(Untypable::TooDeep);
-    }
-    let members = match schema {
-        Value::Bool(true) => return Ok("any".to_owned()),
-        Value::Bool(false) => return Ok("null".to_owned()),
-        Value::Object(members) => members,
-        other => return Err(Untypable::Untyped(other.to_string())),
-    };
-    for keyword in ["oneOf", "allOf", "const", "not", "if", "then", "else"] {
-        if members.contains_key(keyword) {
-            return Err(Untypable::Keyword(keyword.to_owned()));
-        }
-    }
-    if let Some(reference) = members.get("$ref") {
-        return reference_name(reference);
-    }
-    if let Some(values) = members.get("enum").and_then(Value::as_array) {
-        let literals = values
-            .iter()
-            .map(|value| dumps_with(value, &Style::default()));
-        return Ok(literals.collect::<Vec<_>>().join(" | "));
-    }
-    if let Some(alternatives) = members.get("anyOf").and_then(Value::as_array) {
-        let types = alternatives
-            .iter()
-            .map(|schema| type_of(schema, indent, depth + 1));
-        return Ok(types.collect::<Result<Vec<_>>>()?.join(" | "));
-    }
-    match members.get("type") {
-        Some(Value::String(name)) => named_type(name, schema, indent, depth),
-        Some(Value::Array(names)) => {
-            let types = names
-                .iter()
-                .map(|name| listed_type(name.as_str().unwrap_or_default()));
-            Ok(types.collect::<Result<Vec<_>>>()?.join(" | "))
-        }
-        _ if members
-            .keys()
-            .all(|key| ANNOTATIONS.contains(&key.as_str())) =>
-        {
-            Ok("any".to_owned())
-        }
-        _ => Err(Untypable::Untyped(dumps(schema))),
+/// A value as Python's `str` writes it.
+fn python_text(value: &Value) -> String {
+    match value {
+        Value::Null => "None".to_owned(),
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        Value::String(text) => text.clone(),
+        other => dumps(other),
     }
 }
 
-fn reference_name(reference: &Value) -> Result<String> {
-    match reference.as_str() {
-        Some("#") => Ok("parameters".to_owned()),
-        Some(path) => match path
-            .strip_prefix("#/$defs/")
-            .filter(|name| !name.contains('/'))
-        {
-            Some(name) => Ok(name.to_owned()),
-            None => Err(Untypable::Reference(path.to_owned())),
+/// A default: JSON, but for booleans and numbers, which are Python's.
+fn default_text(value: &Value) -> String {
+    if value.is_string() {
+        dumps(value)
+    } else {
+        python_text(value)
+    }
+}
+
+/// A union of literals: strings in quotes as they are, others as Python writes them. A type
+/// beside the values must be theirs.
+fn literals(values: &[Value], kind: Option<&Value>) -> Result<String> {
+    let kind = match kind {
+        Some(Value::String(name)) => Some(name.as_str()),
+        Some(Value::Array(names)) => match names.as_slice() {
+            [Value::String(one)] => Some(one.as_str()),
+            [Value::String(null), Value::String(one)]
+            | [Value::String(one), Value::String(null)]
+                if null == "null" =>
+            {
+                Some(one.as_str())
+            }
+            _ => return Err(Untypable::EnumValue(dumps(&Value::Array(names.clone())))),
         },
-        None => Err(Untypable::Reference(reference.to_string())),
-    }
-}
-
-fn named_type(name: &str, schema: &Value, indent: usize, depth: usize) -> Result<String> {
-    match name {
-        "object" => object(schema, indent, depth + 1),
-        "array" => array(schema, indent, depth),
-        other => listed_type(other),
-    }
+        _ => None,
+    };
+    let fits = |value: &Value| match kind {
+        _ if value.is_null() => true,
+        Some("string") => value.is_string(),
+        // Python's booleans are integers.
+        Some("number") => value.is_number() || value.is_boolean(),
+        Some("integer") => value.is_i64() || value.is_u64() || value.is_boolean(),
+        Some("boolean") => value.is_boolean(),
+        _ => true,
+    };
+    let literal = |value: &Value| match value {
+        value if !fits(value) => Err(Untypable::EnumValue(dumps(value))),
+        Value::String(text) => Ok(format!("\"{text}\"")),
+        other => Ok(python_text(other)),
+    };
+    Ok(values
+        .iter()
+        .map(literal)
+        .collect::<Result<Vec<_>>>()?
+        .join(" | "))
 }
 
 fn listed_type(name: &str) -> Result<String> {
@@ -272,25 +354,4 @@ fn listed_type(name: &str) -> Result<String> {
         other => return Err(Untypable::UnknownType(other.to_owned())),
     }
     .to_owned())
-}
-
-/// `Array<T>`; items with a description or constraints are spread over lines to carry it.
-fn array(schema: &Value, indent: usize, depth: usize) -> Result<String> {
-    let Some(items) = schema.get("items") else {
-        return Ok("Array<any>".to_owned());
-    };
-    if items.is_array() {
-        return Err(Untypable::Keyword("items as a list".to_owned()));
-    }
-    let inner = indent + 2;
-    let mut above = String::new();
-    annotations(items, inner, &mut above)?;
-    if above.is_empty() {
-        return Ok(format!("Array<{}>", type_of(items, indent, depth + 1)?));
-    }
-    let (pad, end) = (" ".repeat(inner), " ".repeat(indent));
-    Ok(format!(
-        "Array<\n{above}{pad}{}\n{end}>",
-        type_of(items, inner, depth + 1)?
-    ))
 }

@@ -72,7 +72,19 @@ fn each_kind_of_schema_has_its_type() {
         "  x: string | null",
     );
     check_type(json!({}), "  x: any");
-    check_type(json!({"description": "d"}), "  // d\n  x: any");
+    check_type(
+        json!({"type": "string", "const": "a", "description": "d"}),
+        "  // d\n  x: string",
+    );
+    check_type(json!({"type": "uri"}), "  x: uri");
+    check_type(
+        json!({"type": "boolean", "default": true}),
+        "  // Default: True\n  x: boolean",
+    );
+    check_type(
+        json!({"type": "string", "enum": ["a\"b"], "minLength": 1}),
+        "  x: \"a\"b\"",
+    );
     check_type(json!(true), "  x: any");
     check_type(json!({"type": "array"}), "  x: Array<any>");
     check_type(json!({"type": ["array", "object"]}), "  x: Array<any> | {}");
@@ -82,7 +94,7 @@ fn each_kind_of_schema_has_its_type() {
     );
     check_type(
         json!({"enum": [1, "a", null, true]}),
-        "  x: 1 | \"a\" | null | true",
+        "  x: 1 | \"a\" | None | True",
     );
     check_type(
         json!({"type": "object", "additionalProperties": {"type": "integer"}}),
@@ -122,7 +134,10 @@ fn one_schema_without_a_type_sends_all_tools_to_sorted_json() {
         json!({"oneOf": [{"type": "string"}]}),
         json!({"const": 1}),
         json!({"$ref": "#/definitions/X"}),
-        json!({"type": "whatever"}),
+        json!({"$ref": "#/$defs/Nowhere"}),
+        json!({"type": ["string", "whatever"]}),
+        json!({"type": "integer", "enum": ["a"]}),
+        json!({"description": "only"}),
         json!({"minimum": 3}),
         json!({"type": "array", "items": [{"type": "string"}]}),
     ] {
