@@ -1,7 +1,9 @@
 //! The program as a user meets it: one clear line for each mistake.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::TcpListener;
+use std::process::Stdio;
 
 use perigee_arch::KvLayout;
 use perigee_quant::QuantKind;
@@ -273,4 +275,51 @@ fn perplexity_scores_ids_and_writes_logits() {
     let bytes = &files[0].1;
     assert_eq!(bytes.len(), 128 + 50 * 1024 * 4);
     assert!(String::from_utf8_lossy(&bytes[..128]).contains("'shape': (50, 1024)"));
+}
+
+#[test]
+fn chat_answers_lines_and_forgets_when_told() {
+    let mut child = perigee()
+        .args([
+            "chat",
+            "--demo",
+            "--temp",
+            "0",
+            "-c",
+            "128",
+            "--no-thinking",
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = "Hello\n/reset\nHello\n/think\n/nonsense\n/exit\n";
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(lines.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let (answers, notes) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    let answers: Vec<&str> = answers.split_inclusive('\n').collect();
+    assert_eq!(answers.len() % 2, 0, "{answers:?}");
+    let (first, second) = answers.split_at(answers.len() / 2);
+    assert_eq!(
+        first, second,
+        "after /reset the same question has the same answer"
+    );
+    for part in [
+        "t/s",
+        "(forgotten)",
+        "(thinking on)",
+        "unknown command /nonsense",
+    ] {
+        assert!(notes.contains(part), "{notes}\nlacks {part}");
+    }
 }

@@ -394,3 +394,43 @@ fn a_server_that_is_told_to_stop_lets_open_answers_finish() {
     assert!(answer.trim_end().ends_with("data: [DONE]"), "{answer}");
     assert!(server.wait(), "the exit code is 0");
 }
+
+#[test]
+fn a_silent_stream_is_kept_open_by_comments_in_prefill_and_in_the_queue() {
+    let server = scripted(&["--parallel", "1", "--sse-ping-interval", "1"]);
+    let slow = |words: usize| {
+        let mut request = ask(&format!("Read this slowly {}", "word ".repeat(words)));
+        request["stream"] = json!(true);
+        reqwest::Client::new()
+            .post(format!("{}/v1/chat/completions", server.url))
+            .json(&request)
+            .send()
+    };
+    let (first, second) = block_on(async {
+        let (first, second) = (slow(700).await.unwrap(), slow(10).await.unwrap());
+        (first.text().await.unwrap(), second.text().await.unwrap())
+    });
+    for (name, text) in [("in prefill", first), ("in the queue", second)] {
+        assert!(
+            text.contains("\n: ping\n") || text.contains("\n:ping\n"),
+            "{name}: {text}"
+        );
+        assert!(text.trim_end().ends_with("data: [DONE]"), "{name}: {text}");
+    }
+}
+
+#[test]
+fn progress_is_reported_where_it_is_asked_for() {
+    let server = scripted(&[]);
+    let mut request = ask(&"word ".repeat(300));
+    request["return_progress"] = json!(true);
+    let chunks = block_on(post_stream(&server, &request));
+    let seen: Vec<u64> = chunks
+        .iter()
+        .filter_map(|chunk| chunk["prompt_progress"]["processed"].as_u64())
+        .collect();
+    assert!(
+        seen.len() > 2 && seen.windows(2).all(|pair| pair[0] < pair[1]),
+        "{seen:?}"
+    );
+}

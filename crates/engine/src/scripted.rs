@@ -97,14 +97,15 @@ impl ScriptedModel {
 
     /// Where generation begins: after the last assistant header and what the template puts behind it.
     fn start_of_answer(&self, history: &[TokenId]) -> (usize, bool) {
-        let header = history
-            .iter()
-            .rposition(|&id| id == self.header[0])
-            .unwrap_or(0);
-        let middle = history[header..]
-            .iter()
-            .position(|&id| id == self.header[1]);
-        let start = middle.map_or(history.len(), |offset| header + offset + 1);
+        let header = history.iter().rposition(|&id| id == self.header[0]);
+        let middle = header.and_then(|header| {
+            let offset = history[header..]
+                .iter()
+                .position(|&id| id == self.header[1])?;
+            Some(header + offset)
+        });
+        // Without a header all of it is prompt so far.
+        let start = middle.map_or(history.len(), |middle| middle + 1);
         match history.get(start..).unwrap_or_default() {
             [think, end, ..] if *think == self.think && *end == self.end_think => (start + 2, true),
             [think, ..] if *think == self.think => (start + 1, false),

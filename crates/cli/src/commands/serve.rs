@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use perigee_chat::{ChatFormat, TemplateChoice};
-use perigee_engine::{EngineHandle, EngineOptions};
+use perigee_engine::{EngineHandle, EngineOptions, Event, Request, SamplingParams, TokenId};
 use perigee_model::Model;
 use perigee_server::{ModelCard, Ready, ServerState};
 use perigee_tokenizer::Tokenizer;
@@ -104,6 +104,7 @@ fn load(settings: ServeSettings, state: &ServerState) -> Result<EngineHandle> {
         deterministic,
     };
     let engine = EngineHandle::start(model, Arc::clone(&tokenizer), options);
+    warm_up(&engine)?;
     state.set_ready(Ready {
         engine: engine.clone(),
         tokenizer,
@@ -111,6 +112,28 @@ fn load(settings: ServeSettings, state: &ServerState) -> Result<EngineHandle> {
         card,
     });
     Ok(engine)
+}
+
+/// Computes one token, so that the first request does not pay for cold pages and idle cores, and
+/// a model that cannot compute is found before clients are.
+fn warm_up(engine: &EngineHandle) -> Result<()> {
+    let request = Request {
+        prompt: vec![TokenId(0)],
+        sampling: SamplingParams::default(),
+        stop_ids: Vec::new(),
+        max_tokens: Some(1),
+        deadline: None,
+        cache_prompt: false,
+    };
+    let mut stream = engine.submit(request)?;
+    loop {
+        match stream.blocking_next() {
+            Some(Event::Done { .. }) => return Ok(()),
+            Some(Event::Failed { message }) => bail!("the model cannot compute: {message}"),
+            Some(_) => {}
+            None => bail!("the engine stopped while warming up"),
+        }
+    }
 }
 
 /// A model, its vocabulary, the context of a request, facts for clients, and whether bits are fixed.
