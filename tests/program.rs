@@ -67,13 +67,18 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `perigee serve --port 0 ARGS` and waits until it is ready.
     pub(crate) fn start(args: &[&str]) -> Self {
-        let mut child = perigee()
+        let child = perigee()
             .args(["serve", "--port", "0"])
             .args(args)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let stderr = child.stderr.take().expect("stderr was piped");
+        // From here on dropping it ends the child, also if it never becomes ready.
+        let mut server = Self {
+            child,
+            url: String::new(),
+        };
+        let stderr = server.child.stderr.take().expect("stderr was piped");
         let (sender, lines) = mpsc::channel();
         // The thread ends with the pipe.
         std::thread::spawn(move || {
@@ -82,23 +87,21 @@ impl Server {
             }
         });
         let mut seen = String::new();
-        loop {
+        while server.url.is_empty() {
             let line = lines
                 .recv_timeout(Duration::from_secs(60))
                 .unwrap_or_else(|_| panic!("not ready: {seen}"));
-            let address = line
+            if let Some(url) = line
                 .split("ready: ")
                 .nth(1)
-                .and_then(|rest| rest.strip_suffix("/v1"));
-            if let Some(url) = address {
-                return Self {
-                    child,
-                    url: url.to_owned(),
-                };
+                .and_then(|rest| rest.strip_suffix("/v1"))
+            {
+                server.url = url.to_owned();
             }
             seen += &line;
             seen.push('\n');
         }
+        server
     }
 
     /// Asks the server to stop, as a service manager does.

@@ -434,3 +434,23 @@ fn progress_is_reported_where_it_is_asked_for() {
         "{seen:?}"
     );
 }
+
+#[test]
+fn a_context_of_262144_ends_with_length_at_its_last_token() {
+    let server = scripted(&["-c", "262144"]);
+    let count = |text: &str| {
+        let (_, prompt) = block_on(post(&server, "/apply-template", &ask(text)));
+        prompt["n_tokens"].as_u64().unwrap() as usize
+    };
+    let (empty, one) = (count(""), count(&" the".repeat(1000)) - count(""));
+    // As many words as leave some twenty tokens for the answer.
+    let words = (262_144 - empty - 20) * 1000 / one;
+    let (status, body) = block_on(post(
+        &server,
+        "/v1/chat/completions",
+        &ask(&" the".repeat(words)),
+    ));
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(body["choices"][0]["finish_reason"], "length");
+    assert_eq!(body["usage"]["total_tokens"], 262_144);
+}

@@ -14,8 +14,8 @@ pub(crate) struct ApiError {
     kind: &'static str,
     /// A word for programs; the HTTP number where there is none.
     code: Option<&'static str>,
-    message: String,
-    param: Option<String>,
+    message: Box<str>,
+    param: Option<Box<str>>,
     retry_after: Option<u64>,
     /// Facts beside the four standard members (`n_prompt_tokens`, `progress`, …).
     extra: Vec<(&'static str, Value)>,
@@ -27,7 +27,7 @@ impl ApiError {
             status,
             kind,
             code: None,
-            message: message.into(),
+            message: message.into().into_boxed_str(),
             param: None,
             retry_after: None,
             extra: Vec::new(),
@@ -38,7 +38,7 @@ impl ApiError {
     pub(crate) fn bad_request(param: impl Into<String>, message: impl Into<String>) -> Self {
         let param = param.into();
         Self {
-            param: (!param.is_empty() && param != ".").then_some(param),
+            param: (!param.is_empty() && param != ".").then(|| param.into_boxed_str()),
             ..Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
         }
     }
@@ -84,7 +84,7 @@ impl ApiError {
     /// 501: understood, but this build does not do it.
     pub(crate) fn not_supported(param: &str, message: impl Into<String>) -> Self {
         Self {
-            param: Some(param.to_owned()),
+            param: Some(param.into()),
             ..Self::new(StatusCode::NOT_IMPLEMENTED, "not_supported_error", message)
         }
     }
@@ -145,7 +145,7 @@ impl From<SubmitError> for ApiError {
             },
             SubmitError::TooLong { prompt, context } => Self {
                 code: Some("context_length_exceeded"),
-                param: Some("messages".to_owned()),
+                param: Some("messages".into()),
                 extra: vec![
                     ("n_prompt_tokens", json!(prompt)),
                     ("n_ctx", json!(context)),
