@@ -112,11 +112,16 @@ impl Config {
             return Err(keys.range("rope.dimension_count", &qk_rope_head_dim.to_string(), rule));
         }
         let experts = Experts::read(&keys)?;
-        let first_k_dense = keys.count("leading_dense_block_count", 0, n_layers)?.unwrap_or(0);
+        let first_k_dense = keys
+            .count("leading_dense_block_count", 0, n_layers)?
+            .unwrap_or(0);
         let intermediate_size = keys.need("feed_forward_length", 1, MAX_DIM)?;
         let (yarn, rope_linear_factor) = rope_scaling(&keys)?;
         Ok(Self {
-            name: metadata.str("general.name")?.unwrap_or("unnamed").to_owned(),
+            name: metadata
+                .str("general.name")?
+                .unwrap_or("unnamed")
+                .to_owned(),
             n_layers,
             hidden,
             vocab_size: vocab_size(&keys, metadata)?,
@@ -125,7 +130,9 @@ impl Config {
             qk_nope_head_dim: qk_head_dim - qk_rope_head_dim,
             qk_rope_head_dim,
             v_head_dim,
-            q_lora_rank: keys.count("attention.q_lora_rank", 0, MAX_DIM)?.filter(|&rank| rank > 0),
+            q_lora_rank: keys
+                .count("attention.q_lora_rank", 0, MAX_DIM)?
+                .filter(|&rank| rank > 0),
             kv_lora_rank: keys.need("attention.kv_lora_rank", 1, MAX_DIM)?,
             intermediate_size,
             first_k_dense,
@@ -139,9 +146,17 @@ impl Config {
             n_group: experts.n_group,
             topk_group: experts.topk_group,
             rms_eps: keys
-                .float("attention.layer_norm_rms_epsilon", "it must be finite and above 0", |eps| eps > 0.0)?
+                .float(
+                    "attention.layer_norm_rms_epsilon",
+                    "it must be finite and above 0",
+                    |eps| eps > 0.0,
+                )?
                 .ok_or_else(|| keys.missing("attention.layer_norm_rms_epsilon"))?,
-            rope_base: keys.float("rope.freq_base", "it must be finite and above 0", |base| base > 0.0)?.unwrap_or(10_000.0),
+            rope_base: keys
+                .float("rope.freq_base", "it must be finite and above 0", |base| {
+                    base > 0.0
+                })?
+                .unwrap_or(10_000.0),
             rope_linear_factor,
             yarn,
         })
@@ -160,7 +175,9 @@ impl Config {
     /// Softmax scale M²/√d_k with YaRN's magnitude M = 1 + L·ln s; d_k is the head's own 192 in
     /// the absorbed form too. Source: DeepSeek-V3's `yarn_get_mscale` with `mscale == mscale_all_dim`.
     pub fn kq_scale(&self) -> f32 {
-        let magnitude = self.yarn.map_or(1.0, |yarn| 1.0 + f64::from(yarn.log_multiplier) * f64::from(yarn.factor).ln());
+        let magnitude = self.yarn.map_or(1.0, |yarn| {
+            1.0 + f64::from(yarn.log_multiplier) * f64::from(yarn.factor).ln()
+        });
         (magnitude * magnitude / (self.qk_head_dim() as f64).sqrt()) as f32
     }
 
@@ -171,10 +188,13 @@ impl Config {
         let (dim, base) = (self.qk_rope_head_dim as f64, f64::from(self.rope_base));
         let plain = |i: usize| base.powf(-2.0 * i as f64 / dim);
         let Some(yarn) = self.yarn else {
-            return (0..self.qk_rope_head_dim / 2).map(|i| (plain(i) / f64::from(self.rope_linear_factor)) as f32).collect();
+            return (0..self.qk_rope_head_dim / 2)
+                .map(|i| (plain(i) / f64::from(self.rope_linear_factor)) as f32)
+                .collect();
         };
         let correction = |beta: f32| {
-            let turns = f64::from(yarn.original_context) / (2.0 * std::f64::consts::PI * f64::from(beta));
+            let turns =
+                f64::from(yarn.original_context) / (2.0 * std::f64::consts::PI * f64::from(beta));
             dim * turns.ln() / (2.0 * base.ln())
         };
         let low = correction(yarn.beta_fast).floor().max(0.0);
@@ -183,7 +203,9 @@ impl Config {
             let ramp = ((i as f64 - low) / (high - low).max(0.001)).clamp(0.0, 1.0);
             plain(i) * ((1.0 - ramp) + ramp / f64::from(yarn.factor))
         };
-        (0..self.qk_rope_head_dim / 2).map(|i| blend(i) as f32).collect()
+        (0..self.qk_rope_head_dim / 2)
+            .map(|i| blend(i) as f32)
+            .collect()
     }
 
     /// Whether layer `layer` has a mixture of experts.
@@ -195,9 +217,15 @@ impl Config {
 /// `head_count_kv` is 1 in mainline's absorbed layout and the number of heads in the others.
 /// Neither is grouped attention; only nonsense is refused.
 fn check_kv_heads(keys: &Keys<'_>, n_heads: usize) -> Result<(), Error> {
-    let n_kv = keys.count("attention.head_count_kv", 1, 1024)?.unwrap_or(n_heads);
+    let n_kv = keys
+        .count("attention.head_count_kv", 1, 1024)?
+        .unwrap_or(n_heads);
     if !n_heads.is_multiple_of(n_kv) {
-        return Err(keys.range("attention.head_count_kv", &n_kv.to_string(), "it must divide the head count"));
+        return Err(keys.range(
+            "attention.head_count_kv",
+            &n_kv.to_string(),
+            "it must divide the head count",
+        ));
     }
     Ok(())
 }
@@ -241,34 +269,66 @@ impl Experts {
             _ => Gating::Softmax,
         };
         // A scale of 0 is how llama.cpp spells "none".
-        let scale = keys.float("expert_weights_scale", "it must be finite", |_| true)?.filter(|&scale| scale != 0.0);
-        let n_group = keys.count("expert_group_count", 0, 1024)?.unwrap_or(1).max(1);
-        let topk_group = keys.count("expert_group_used_count", 0, n_group)?.unwrap_or(n_group).max(1);
+        let scale = keys
+            .float("expert_weights_scale", "it must be finite", |_| true)?
+            .filter(|&scale| scale != 0.0);
+        let n_group = keys
+            .count("expert_group_count", 0, 1024)?
+            .unwrap_or(1)
+            .max(1);
+        let topk_group = keys
+            .count("expert_group_used_count", 0, n_group)?
+            .unwrap_or(n_group)
+            .max(1);
         if n_routed > 0 && !n_routed.is_multiple_of(n_group) {
-            return Err(keys.range("expert_group_count", &n_group.to_string(), "it must divide the expert count"));
+            return Err(keys.range(
+                "expert_group_count",
+                &n_group.to_string(),
+                "it must divide the expert count",
+            ));
         }
         if n_routed > 0 && n_used > n_routed / n_group * topk_group {
             let rule = "the groups used hold fewer experts than a token uses";
             return Err(keys.range("expert_group_used_count", &topk_group.to_string(), rule));
         }
-        Ok(Self { n_routed, n_used, width, gating, scale: scale.unwrap_or(1.0), n_group, topk_group })
+        Ok(Self {
+            n_routed,
+            n_used,
+            width,
+            gating,
+            scale: scale.unwrap_or(1.0),
+            n_group,
+            topk_group,
+        })
     }
 }
 
 /// YaRN, and the factor of plain linear scaling (1 = none).
 fn rope_scaling(keys: &Keys<'_>) -> Result<(Option<Yarn>, f32), Error> {
-    let at_least_1 = |name: &str| keys.float(name, "it must be finite and at least 1", |factor| factor >= 1.0);
-    let positive = |name: &str| keys.float(name, "it must be finite and above 0", |beta| beta > 0.0);
+    let at_least_1 = |name: &str| {
+        keys.float(name, "it must be finite and at least 1", |factor| {
+            factor >= 1.0
+        })
+    };
+    let positive =
+        |name: &str| keys.float(name, "it must be finite and above 0", |beta| beta > 0.0);
     match keys.text("rope.scaling.type")? {
         None | Some("none" | "") => Ok((None, 1.0)),
         Some("linear") => Ok((None, at_least_1("rope.scaling.factor")?.unwrap_or(1.0))),
         Some("yarn") => {
             let yarn = Yarn {
                 factor: at_least_1("rope.scaling.factor")?.unwrap_or(1.0),
-                original_context: keys.need("rope.scaling.original_context_length", 1, 1 << 28)? as u32,
+                original_context: keys.need("rope.scaling.original_context_length", 1, 1 << 28)?
+                    as u32,
                 beta_fast: positive("rope.scaling.yarn_beta_fast")?.unwrap_or(32.0),
                 beta_slow: positive("rope.scaling.yarn_beta_slow")?.unwrap_or(1.0),
-                log_multiplier: keys.float("rope.scaling.yarn_log_multiplier", "it must be finite", |_| true)?.unwrap_or(0.0),
+                log_multiplier: keys
+                    .float(
+                        "rope.scaling.yarn_log_multiplier",
+                        "it must be finite",
+                        |_| true,
+                    )?
+                    .unwrap_or(0.0),
             };
             Ok((Some(yarn), 1.0))
         }
@@ -282,6 +342,10 @@ fn vocab_size(keys: &Keys<'_>, metadata: &Metadata) -> Result<usize, Error> {
     if let Some(size) = keys.count("vocab_size", 1, MAX)? {
         return Ok(size);
     }
-    let tokens = metadata.byte_strings("tokenizer.ggml.tokens")?.map(|tokens| tokens.len());
-    tokens.filter(|size| (1..=MAX).contains(size)).ok_or_else(|| keys.missing("vocab_size"))
+    let tokens = metadata
+        .byte_strings("tokenizer.ggml.tokens")?
+        .map(|tokens| tokens.len());
+    tokens
+        .filter(|size| (1..=MAX).contains(size))
+        .ok_or_else(|| keys.missing("vocab_size"))
 }

@@ -13,15 +13,34 @@ pub enum Error {
     #[error("{file}: metadata key {key:?} is missing")]
     MissingKey { file: String, key: String },
     #[error("{file}: {key} is {value}; {rule}")]
-    Range { file: String, key: String, value: String, rule: &'static str },
+    Range {
+        file: String,
+        key: String,
+        value: String,
+        rule: &'static str,
+    },
     #[error("{file}: tensor {tensor} is missing")]
     MissingTensor { file: String, tensor: String },
     #[error("{file}: tensor {tensor}: shape {found:?}, expected {expected}")]
-    Shape { file: String, tensor: String, found: Vec<u64>, expected: String },
+    Shape {
+        file: String,
+        tensor: String,
+        found: Vec<u64>,
+        expected: String,
+    },
     #[error("{file}: tensor {tensor}: type {found}, expected F32")]
-    NotF32 { file: String, tensor: String, found: &'static str },
+    NotF32 {
+        file: String,
+        tensor: String,
+        found: &'static str,
+    },
     #[error("{file}: {what} {found}, but the vocabulary has {expected} tokens")]
-    Vocabulary { file: String, what: &'static str, found: u64, expected: u64 },
+    Vocabulary {
+        file: String,
+        what: &'static str,
+        found: u64,
+        expected: u64,
+    },
     #[error("model spec {spec:?}: {problem}")]
     Spec { spec: String, problem: String },
 }

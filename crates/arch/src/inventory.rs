@@ -9,7 +9,16 @@ use crate::{Config, Error};
 /// What a tensor does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
-pub enum Role { Embedding, Head, Norm, Attention, DenseFfn, Router, SharedExpert, RoutedExperts }
+pub enum Role {
+    Embedding,
+    Head,
+    Norm,
+    Attention,
+    DenseFfn,
+    Router,
+    SharedExpert,
+    RoutedExperts,
+}
 
 /// Which tensors carry the latent's up-projection (`model.md` layouts A, B, C).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,14 +105,25 @@ impl List {
     }
 
     fn add_either(&mut self, name: &str, role: Role, shapes: Vec<Vec<u64>>) {
-        let name = self.layer.map_or_else(|| name.to_owned(), |layer| format!("blk.{layer}.{name}"));
-        self.tensors.push(Expected { name, shapes, role, layer: self.layer });
+        let name = self
+            .layer
+            .map_or_else(|| name.to_owned(), |layer| format!("blk.{layer}.{name}"));
+        self.tensors.push(Expected {
+            name,
+            shapes,
+            role,
+            layer: self.layer,
+        });
     }
 }
 
 fn attention(list: &mut List, config: &Config, layout: KvLayout) {
     let dim = |n: usize| n as u64;
-    let (hidden, heads, rank) = (dim(config.hidden), dim(config.n_heads), dim(config.kv_lora_rank));
+    let (hidden, heads, rank) = (
+        dim(config.hidden),
+        dim(config.n_heads),
+        dim(config.kv_lora_rank),
+    );
     let (nope, value) = (dim(config.qk_nope_head_dim), dim(config.v_head_dim));
     let query = heads * dim(config.qk_head_dim());
     list.add("attn_norm.weight", Role::Norm, &[hidden]);
@@ -115,38 +135,85 @@ fn attention(list: &mut List, config: &Config, layout: KvLayout) {
         }
         None => list.add("attn_q.weight", Role::Attention, &[hidden, query]),
     }
-    list.add("attn_kv_a_mqa.weight", Role::Attention, &[hidden, dim(config.latent_dim())]);
+    list.add(
+        "attn_kv_a_mqa.weight",
+        Role::Attention,
+        &[hidden, dim(config.latent_dim())],
+    );
     list.add("attn_kv_a_norm.weight", Role::Norm, &[rank]);
     if layout != KvLayout::Split {
-        list.add("attn_kv_b.weight", Role::Attention, &[rank, heads * (nope + value)]);
+        list.add(
+            "attn_kv_b.weight",
+            Role::Attention,
+            &[rank, heads * (nope + value)],
+        );
     }
     if layout != KvLayout::Joined {
         // The 2-D forms hold the same bytes, heads stacked.
-        list.add_either("attn_k_b.weight", Role::Attention, vec![vec![nope, rank, heads], vec![nope, rank * heads]]);
-        list.add_either("attn_v_b.weight", Role::Attention, vec![vec![rank, value, heads], vec![rank, value * heads]]);
+        list.add_either(
+            "attn_k_b.weight",
+            Role::Attention,
+            vec![vec![nope, rank, heads], vec![nope, rank * heads]],
+        );
+        list.add_either(
+            "attn_v_b.weight",
+            Role::Attention,
+            vec![vec![rank, value, heads], vec![rank, value * heads]],
+        );
     }
-    list.add("attn_output.weight", Role::Attention, &[heads * value, hidden]);
+    list.add(
+        "attn_output.weight",
+        Role::Attention,
+        &[heads * value, hidden],
+    );
 }
 
 fn experts(list: &mut List, config: &Config, merged_gate_up: bool, selection_bias: bool) {
-    let (hidden, n, width) =
-        (config.hidden as u64, config.n_routed_experts as u64, config.moe_intermediate_size as u64);
+    let (hidden, n, width) = (
+        config.hidden as u64,
+        config.n_routed_experts as u64,
+        config.moe_intermediate_size as u64,
+    );
     list.add("ffn_gate_inp.weight", Role::Router, &[hidden, n]);
     if selection_bias {
         list.add("exp_probs_b.bias", Role::Router, &[n]);
     }
     if merged_gate_up {
-        list.add("ffn_gate_up_exps.weight", Role::RoutedExperts, &[hidden, 2 * width, n]);
+        list.add(
+            "ffn_gate_up_exps.weight",
+            Role::RoutedExperts,
+            &[hidden, 2 * width, n],
+        );
     } else {
-        list.add("ffn_gate_exps.weight", Role::RoutedExperts, &[hidden, width, n]);
-        list.add("ffn_up_exps.weight", Role::RoutedExperts, &[hidden, width, n]);
+        list.add(
+            "ffn_gate_exps.weight",
+            Role::RoutedExperts,
+            &[hidden, width, n],
+        );
+        list.add(
+            "ffn_up_exps.weight",
+            Role::RoutedExperts,
+            &[hidden, width, n],
+        );
     }
-    list.add("ffn_down_exps.weight", Role::RoutedExperts, &[width, hidden, n]);
+    list.add(
+        "ffn_down_exps.weight",
+        Role::RoutedExperts,
+        &[width, hidden, n],
+    );
     if config.n_shared_experts > 0 {
         let shared = width * config.n_shared_experts as u64;
-        list.add("ffn_gate_shexp.weight", Role::SharedExpert, &[hidden, shared]);
+        list.add(
+            "ffn_gate_shexp.weight",
+            Role::SharedExpert,
+            &[hidden, shared],
+        );
         list.add("ffn_up_shexp.weight", Role::SharedExpert, &[hidden, shared]);
-        list.add("ffn_down_shexp.weight", Role::SharedExpert, &[shared, hidden]);
+        list.add(
+            "ffn_down_shexp.weight",
+            Role::SharedExpert,
+            &[shared, hidden],
+        );
     }
 }
 
@@ -156,7 +223,10 @@ fn experts(list: &mut List, config: &Config, merged_gate_up: bool, selection_bia
 /// The first tensor that is missing or has another shape, by file, tensor and shape.
 pub fn inventory(gguf: &Gguf, config: &Config) -> Result<Inventory, Error> {
     let has = |name: &str| gguf.tensor(name).is_some();
-    let kv_layout = match (has("blk.0.attn_kv_b.weight"), has("blk.0.attn_k_b.weight") && has("blk.0.attn_v_b.weight")) {
+    let kv_layout = match (
+        has("blk.0.attn_kv_b.weight"),
+        has("blk.0.attn_k_b.weight") && has("blk.0.attn_v_b.weight"),
+    ) {
         (true, true) => KvLayout::Both,
         (true, false) => KvLayout::Joined,
         // A file with neither is reported by the first tensor of the layout that it should have.
@@ -172,43 +242,91 @@ pub fn inventory(gguf: &Gguf, config: &Config) -> Result<Inventory, Error> {
         check(gguf, expected)?;
     }
     check_vocabulary(gguf, config)?;
-    let known: HashSet<&str> = tensors.iter().map(|expected| expected.name.as_str()).collect();
-    let ignored = gguf.tensors().iter().filter(|tensor| !known.contains(tensor.name.as_str()));
+    let known: HashSet<&str> = tensors
+        .iter()
+        .map(|expected| expected.name.as_str())
+        .collect();
+    let ignored = gguf
+        .tensors()
+        .iter()
+        .filter(|tensor| !known.contains(tensor.name.as_str()));
     let ignored = ignored.map(|tensor| tensor.name.clone()).collect();
-    Ok(Inventory { tensors, kv_layout, merged_gate_up, tied_head, selection_bias, ignored })
+    Ok(Inventory {
+        tensors,
+        kv_layout,
+        merged_gate_up,
+        tied_head,
+        selection_bias,
+        ignored,
+    })
 }
 
 fn check(gguf: &Gguf, expected: &Expected) -> Result<(), Error> {
     let file = || gguf.metadata().file().to_owned();
     let Some(tensor) = gguf.tensor(&expected.name) else {
-        return Err(Error::MissingTensor { file: file(), tensor: expected.name.clone() });
+        return Err(Error::MissingTensor {
+            file: file(),
+            tensor: expected.name.clone(),
+        });
     };
     // Trailing dimensions of 1 carry no meaning.
-    let significant = |shape: &[u64]| shape.iter().rposition(|&n| n != 1).map_or(0, |last| last + 1);
-    let same = |shape: &Vec<u64>| tensor.shape[..significant(&tensor.shape)] == shape[..significant(shape)];
+    let significant = |shape: &[u64]| {
+        shape
+            .iter()
+            .rposition(|&n| n != 1)
+            .map_or(0, |last| last + 1)
+    };
+    let same = |shape: &Vec<u64>| {
+        tensor.shape[..significant(&tensor.shape)] == shape[..significant(shape)]
+    };
     if !expected.shapes.iter().any(same) {
-        let shapes: Vec<String> = expected.shapes.iter().map(|shape| format!("{shape:?}")).collect();
+        let shapes: Vec<String> = expected
+            .shapes
+            .iter()
+            .map(|shape| format!("{shape:?}"))
+            .collect();
         let (tensor, found) = (expected.name.clone(), tensor.shape.clone());
-        return Err(Error::Shape { file: file(), tensor, found, expected: shapes.join(" or ") });
+        return Err(Error::Shape {
+            file: file(),
+            tensor,
+            found,
+            expected: shapes.join(" or "),
+        });
     }
     let vector = matches!(expected.role, Role::Norm) || expected.name.ends_with(".bias");
     if vector && tensor.kind != QuantKind::F32 {
-        return Err(Error::NotF32 { file: file(), tensor: expected.name.clone(), found: tensor.kind.name() });
+        return Err(Error::NotF32 {
+            file: file(),
+            tensor: expected.name.clone(),
+            found: tensor.kind.name(),
+        });
     }
     Ok(())
 }
 
 fn check_vocabulary(gguf: &Gguf, config: &Config) -> Result<(), Error> {
     let metadata = gguf.metadata();
-    let Some(tokens) = metadata.byte_strings("tokenizer.ggml.tokens")? else { return Ok(()) };
+    let Some(tokens) = metadata.byte_strings("tokenizer.ggml.tokens")? else {
+        return Ok(());
+    };
     let (file, expected) = (metadata.file().to_owned(), tokens.len() as u64);
     if config.vocab_size as u64 != expected {
-        return Err(Error::Vocabulary { file, what: "the embedding rows are", found: config.vocab_size as u64, expected });
+        return Err(Error::Vocabulary {
+            file,
+            what: "the embedding rows are",
+            found: config.vocab_size as u64,
+            expected,
+        });
     }
     for key in ["bos", "eos", "padding", "unknown", "eot"] {
         let id = metadata.u32(&format!("tokenizer.ggml.{key}_token_id"))?;
         if let Some(id) = id.filter(|&id| u64::from(id) >= expected) {
-            return Err(Error::Vocabulary { file, what: "a special token id is", found: id.into(), expected });
+            return Err(Error::Vocabulary {
+                file,
+                what: "a special token id is",
+                found: id.into(),
+                expected,
+            });
         }
     }
     Ok(())

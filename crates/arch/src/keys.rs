@@ -23,7 +23,12 @@ impl<'a> Keys<'a> {
     }
 
     /// A count from `low` to `high`, if the key is there. A per-layer array must be uniform.
-    pub(crate) fn count(&self, name: &str, low: usize, high: usize) -> Result<Option<usize>, Error> {
+    pub(crate) fn count(
+        &self,
+        name: &str,
+        low: usize,
+        high: usize,
+    ) -> Result<Option<usize>, Error> {
         let key = Self::full(name);
         let values = match self.metadata.get(&key) {
             None => return Ok(None),
@@ -34,7 +39,11 @@ impl<'a> Keys<'a> {
             return Err(self.range(name, "an empty list", "at least one value is needed"));
         };
         if values.iter().any(|&other| other != value) {
-            return Err(self.range(name, "a list of different values", "it must be the same in all layers"));
+            return Err(self.range(
+                name,
+                "a list of different values",
+                "it must be the same in all layers",
+            ));
         }
         if !(low..=high).contains(&(value as usize)) {
             let rule = "it is outside the range of any model of the family";
@@ -45,12 +54,20 @@ impl<'a> Keys<'a> {
 
     /// As [`Keys::count`], demanded.
     pub(crate) fn need(&self, name: &str, low: usize, high: usize) -> Result<usize, Error> {
-        self.count(name, low, high)?.ok_or_else(|| self.missing(name))
+        self.count(name, low, high)?
+            .ok_or_else(|| self.missing(name))
     }
 
     /// A finite float for which `valid` holds, if the key is there.
-    pub(crate) fn float(&self, name: &str, rule: &'static str, valid: fn(f32) -> bool) -> Result<Option<f32>, Error> {
-        let Some(value) = self.metadata.f32(&Self::full(name))? else { return Ok(None) };
+    pub(crate) fn float(
+        &self,
+        name: &str,
+        rule: &'static str,
+        valid: fn(f32) -> bool,
+    ) -> Result<Option<f32>, Error> {
+        let Some(value) = self.metadata.f32(&Self::full(name))? else {
+            return Ok(None);
+        };
         if !value.is_finite() || !valid(value) {
             return Err(self.range(name, &value.to_string(), rule));
         }
@@ -68,10 +85,18 @@ impl<'a> Keys<'a> {
     }
 
     pub(crate) fn missing(&self, name: &str) -> Error {
-        Error::MissingKey { file: self.file(), key: Self::full(name) }
+        Error::MissingKey {
+            file: self.file(),
+            key: Self::full(name),
+        }
     }
 
     pub(crate) fn range(&self, name: &str, value: &str, rule: &'static str) -> Error {
-        Error::Range { file: self.file(), key: Self::full(name), value: value.to_owned(), rule }
+        Error::Range {
+            file: self.file(),
+            key: Self::full(name),
+            value: value.to_owned(),
+            rule,
+        }
     }
 }
