@@ -18,7 +18,8 @@ pub(crate) use server::ServerArgs;
 #[command(name = "perigee", version, max_term_width = 100)]
 #[command(
     after_help = "Try `perigee serve --demo`, then `perigee serve -m MODEL.gguf`.\n\
-    Every option can also be set as PERIGEE_NAME in the environment or in a TOML file (--config);\n\
+    Options of the model, the server and the sampler can also be set as PERIGEE_NAME in the\n\
+    environment or in a TOML file (--config);\n\
     the command line wins over the environment, the environment over the file."
 )]
 pub(crate) struct Args {

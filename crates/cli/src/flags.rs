@@ -8,7 +8,6 @@ use std::ffi::OsString;
 /// One-dash names and what they are called here.
 const ALIASES: &[(&str, &str)] = &[
     ("-ub", "--ubatch-size"),
-    ("-tb", "--threads-batch"),
     ("-np", "--parallel"),
     ("-ot", "--override-tensor"),
     ("-ngl", "--gpu-layers"),
@@ -16,11 +15,9 @@ const ALIASES: &[(&str, &str)] = &[
     ("-cmoe", "--cpu-moe"),
     ("-ctk", "--cache-type-k"),
     ("-ctv", "--cache-type-v"),
-    ("-dev", "--device"),
     ("--n-gpu-layers", "--gpu-layers"),
     ("--temperature", "--temp"),
     ("--n-predict", "--predict"),
-    ("--threads-http", "--http-threads"),
 ];
 
 /// Flags of the peers that Perigee has no use for: how many values they take, and why not.
@@ -50,6 +47,22 @@ const UNNEEDED: &[(&str, usize, &str)] = &[
         1,
         "only the physical batch, --ubatch-size, matters",
     ),
+    (
+        "-tb",
+        1,
+        "prompts and generation use the same threads, --threads",
+    ),
+    (
+        "--threads-batch",
+        1,
+        "prompts and generation use the same threads, --threads",
+    ),
+    (
+        "--no-mmap",
+        0,
+        "weights are mapped, and read in at the start",
+    ),
+    ("--mmap", 0, "weights are mapped"),
 ];
 
 /// Arguments as the parser wants them, and what to tell the user about the rest.

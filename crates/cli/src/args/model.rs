@@ -14,7 +14,7 @@ pub(crate) struct ModelArgs {
     #[arg(short, long, value_name = "PATH", env = "PERIGEE_MODEL")]
     pub(crate) model: Option<PathBuf>,
     /// Use the embedded demonstration model
-    #[arg(long, conflicts_with = "model")]
+    #[arg(long, conflicts_with = "model", env = "PERIGEE_DEMO")]
     pub(crate) demo: bool,
     /// Settings file in TOML, with sections [model], [server] and [sampling]
     #[serde(skip)]
