@@ -10,8 +10,10 @@
 mod config;
 mod error;
 mod inventory;
+mod key_values;
 mod keys;
 mod memory;
+mod shapes;
 mod spec;
 
 pub use config::{Config, Gating, Yarn};
