@@ -8,7 +8,7 @@ use crate::{Config, Error};
 
 /// What a tensor does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names are the parts of the network")]
 pub enum Role {
     Embedding,
     Head,

@@ -6,3 +6,4 @@ mod inventories;
 mod models;
 mod positions;
 mod sizes;
+mod specs;
