@@ -116,7 +116,9 @@ fn decide_context(
     needs: Needs,
     memory: Option<u64>,
 ) -> Result<usize> {
-    let token_bytes = settings.kv.row_bytes(config) as u64 * config.n_layers as u64;
+    let token_bytes = config
+        .kv_token_bytes(settings.kv)
+        .context("the KV cache of this model is beyond all memory")?;
     let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
     if let Some(context) = settings.context.or(needs.context) {
         let wanted = token_bytes

@@ -5,5 +5,6 @@ mod configurations;
 mod inventories;
 mod models;
 mod positions;
+mod published;
 mod sizes;
 mod specs;

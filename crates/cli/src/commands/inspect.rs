@@ -91,7 +91,8 @@ fn architecture(config: &Config, out: &mut impl Write) -> Result<()> {
     )?;
     writeln!(out, "vocabulary    {}", config.vocab_size)?;
     let kv = |kind: KvKind| {
-        size((kind.row_bytes(config) * config.n_layers * config.context_length) as u64)
+        let bytes = config.kv_bytes(kind, config.context_length as u64);
+        bytes.map_or_else(|| "more than any memory".to_owned(), size)
     };
     writeln!(
         out,
