@@ -104,3 +104,6 @@ async fn name_body_limit(
     }
     response
 }
+
+#[cfg(test)]
+mod tests;
