@@ -5,7 +5,10 @@
 //! the readers garbage. Only the standard library: it must compile in seconds.
 
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stdout, reason = "test results belong on standard output")]
+#![expect(
+    clippy::print_stdout,
+    reason = "test results belong on standard output"
+)]
 
 mod demo;
 mod fuzz;
