@@ -34,7 +34,7 @@ fn ask(text: &str) -> Value {
 }
 
 /// Runs a future on a small runtime of its own.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -8,4 +8,5 @@ mod http;
 mod layering;
 mod parity_goldens;
 mod program;
+mod readme;
 mod tidy;

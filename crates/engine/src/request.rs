@@ -29,6 +29,9 @@ pub struct SamplingParams {
     pub dry_sequence_breakers: Vec<String>,
     pub xtc_probability: f32,
     pub xtc_threshold: f32,
+    /// Repetition, presence and frequency penalties and DRY rest from this token until one of
+    /// those: in the arguments of a tool call they would corrupt code.
+    pub rest_penalties: Option<(TokenId, Vec<TokenId>)>,
     /// Added to the logits before anything else; −∞ bans.
     pub logit_bias: Vec<(TokenId, f32)>,
     /// `None` = from entropy.
@@ -56,6 +59,7 @@ impl Default for SamplingParams {
             dry_sequence_breakers: ["\n", ":", "\"", "*"].map(str::to_owned).to_vec(),
             xtc_probability: 0.0,
             xtc_threshold: 0.1,
+            rest_penalties: None,
             logit_bias: Vec::new(),
             seed: None,
             logprobs: None,

@@ -22,6 +22,8 @@ use crate::{SamplingParams, TokenLogprobs};
 pub(crate) struct Sampler {
     params: SamplingParams,
     random: Random,
+    /// Between the tokens of `rest_penalties`.
+    resting: bool,
 }
 
 /// Buffers that all sequences share.
@@ -55,7 +57,11 @@ impl Sampler {
             .logit_bias
             .retain(|(id, _)| (id.0 as usize) < tokenizer.vocab_size());
         let random = params.seed.map_or_else(Random::from_entropy, Random::new);
-        Self { params, random }
+        Self {
+            params,
+            random,
+            resting: false,
+        }
     }
 
     /// Samples from `logits` (`[vocab_size]`, overwritten). `tokens` is the whole sequence, of
@@ -83,16 +89,21 @@ impl Sampler {
             // A ban is −∞ and stays one whatever is added to it.
             logits[id.0 as usize] += bias;
         }
-        scratch
-            .counts
-            .apply(&self.params, logits, tokens, n_generated, tokenizer);
-        scratch.dry.apply(&self.params, logits, tokens, tokenizer);
+        if !self.resting {
+            scratch
+                .counts
+                .apply(&self.params, logits, tokens, n_generated, tokenizer);
+            scratch.dry.apply(&self.params, logits, tokens, tokenizer);
+        }
         let id = if self.params.temperature <= 0.0 || self.params.top_k == 1 {
             argmax(logits)
         } else {
             self.draw(logits, &mut scratch.candidates)
         };
         let logprobs = asked.map(|table| Box::new(table.report(id)));
+        if let Some((begin, ends)) = &self.params.rest_penalties {
+            self.resting = id == *begin || (self.resting && !ends.contains(&id));
+        }
         Ok(Sampled { id, logprobs })
     }
 

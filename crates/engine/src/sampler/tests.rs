@@ -295,6 +295,34 @@ fn penalties_follow_their_formulas_and_spare_control_tokens() {
 }
 
 #[test]
+fn penalties_rest_between_the_tokens_that_were_named() {
+    let tokenizer = tokenizer();
+    let (begin, end, word) = (TokenId(1), TokenId(2), TokenId(3));
+    let params = SamplingParams {
+        temperature: 0.0,
+        presence_penalty: 5.0,
+        rest_penalties: Some((begin, vec![end])),
+        ..Default::default()
+    };
+    let mut sampler = Sampler::new(&params, &tokenizer);
+    let mut scratch = Scratch::default();
+    let mut tokens = vec![TokenId(9)];
+    let mut said = Vec::new();
+    for wanted in [word, begin, word, word, end, word] {
+        let mut logits = vec![0.0; tokenizer.vocab_size()];
+        logits[wanted.0 as usize] = 4.0;
+        let sampled = sampler
+            .sample(&mut logits, &tokens, said.len(), &tokenizer, &mut scratch)
+            .unwrap();
+        tokens.push(sampled.id);
+        said.push(sampled.id);
+    }
+    // Said again between the two, and not after them.
+    assert_eq!(said[..5], [word, begin, word, word, end]);
+    assert_ne!(said[5], word);
+}
+
+#[test]
 fn dry_penalises_the_continuation_of_a_repetition() {
     let tokenizer = tokenizer();
     let params = SamplingParams {

@@ -122,6 +122,7 @@ impl SamplingFields {
                 1.0,
                 base.xtc_threshold,
             )?,
+            rest_penalties: base.rest_penalties,
             logit_bias,
             seed: seed.or(base.seed),
             logprobs: self.wanted_logprobs()?,

@@ -108,6 +108,8 @@ pub(crate) fn prepare(
         &stop_ids,
     )?;
     let tokens = ready.chat.tokens();
+    let after_arguments = vec![tokens.call_end, tokens.section_end, tokens.call_begin];
+    sampling.rest_penalties = Some((tokens.argument_begin, after_arguments));
     if choice == ToolChoice::None {
         sampling
             .logit_bias
