@@ -209,6 +209,10 @@ fn stop_strings_end_the_content_and_are_not_part_of_it() {
     let (_, body) = block_on(post(&server, "/v1/chat/completions", &request));
     assert_eq!(body["choices"][0]["message"]["content"], "one two three");
     assert_eq!(body["choices"][0]["finish_reason"], "stop");
+    // An answer that ends before the engine says so has its counts all the same.
+    let prompt = body["usage"]["prompt_tokens"].as_u64().unwrap();
+    let (_, again) = block_on(post(&server, "/v1/chat/completions", &request));
+    assert_eq!(again["usage"]["cached_tokens"], prompt - 1);
 }
 
 #[test]

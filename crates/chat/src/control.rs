@@ -1,7 +1,8 @@
 //! The control tokens of the chat format, looked up by spelling.
 use perigee_tokenizer::{TokenId, Tokenizer};
 
-/// Ids of Kimi's control tokens in one vocabulary.
+/// Ids of Kimi's control tokens in one vocabulary. The first K2 has no think tokens, and
+/// only K2.5 and later have media tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are the tokens' spellings")]
 pub struct KimiTokens {
@@ -15,8 +16,8 @@ pub struct KimiTokens {
     pub call_begin: TokenId,
     pub argument_begin: TokenId,
     pub call_end: TokenId,
-    pub think: TokenId,
-    pub end_think: TokenId,
+    pub think: Option<TokenId>,
+    pub end_think: Option<TokenId>,
     pub media_begin: Option<TokenId>,
     pub media_content: Option<TokenId>,
     pub media_end: Option<TokenId>,
@@ -40,8 +41,8 @@ impl KimiTokens {
             call_begin: need("<|tool_call_begin|>")?,
             argument_begin: need("<|tool_call_argument_begin|>")?,
             call_end: need("<|tool_call_end|>")?,
-            think: need("<think>")?,
-            end_think: need("</think>")?,
+            think: tokenizer.control("<think>"),
+            end_think: tokenizer.control("</think>"),
             media_begin: tokenizer.control("<|media_begin|>"),
             media_content: tokenizer.control("<|media_content|>"),
             media_end: tokenizer.control("<|media_end|>"),

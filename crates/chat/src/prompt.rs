@@ -65,6 +65,13 @@ impl Writer {
         self.segments.push(Segment::Control(id));
     }
 
+    /// A token that not every vocabulary has.
+    fn optional(&mut self, id: Option<TokenId>) {
+        if let Some(id) = id {
+            self.control(id);
+        }
+    }
+
     /// Joins with the text before: token boundaries must not fall where two texts meet.
     fn text(&mut self, text: &str) {
         match self.segments.last_mut() {
@@ -76,12 +83,19 @@ impl Writer {
 }
 
 /// Renders a conversation whose ids are normalised; `first_call` is the number of its calls.
+///
+/// A vocabulary without think tokens belongs to a model that does not think: reasoning is left out.
 pub(crate) fn render(
     conversation: &Conversation,
     options: &RenderOptions,
     tokens: &KimiTokens,
     first_call: usize,
 ) -> Rendered {
+    let can_think = tokens.think.is_some() && tokens.end_think.is_some();
+    let options = &RenderOptions {
+        thinking: options.thinking && can_think,
+        ..options.clone()
+    };
     let mut out = Writer::default();
     if !conversation.tools.is_empty() {
         out.control(tokens.im_system);
@@ -145,9 +159,9 @@ fn header(out: &mut Writer, message: &Message, tokens: &KimiTokens) {
 fn body(out: &mut Writer, message: &Message, reasoning: &str, tokens: &KimiTokens) {
     match message.role {
         Role::Assistant => {
-            out.control(tokens.think);
+            out.optional(tokens.think);
             out.text(reasoning);
-            out.control(tokens.end_think);
+            out.optional(tokens.end_think);
             content(out, &message.content, tokens);
             calls(out, message, tokens);
         }
@@ -212,11 +226,11 @@ fn generation_prompt(out: &mut Writer, options: &RenderOptions, tokens: &KimiTok
     out.control(tokens.im_assistant);
     out.text("assistant");
     out.control(tokens.im_middle);
-    out.control(tokens.think);
+    out.optional(tokens.think);
     if options.thinking {
         return Start::Reasoning;
     }
-    out.control(tokens.end_think);
+    out.optional(tokens.end_think);
     Start::Content
 }
 
@@ -229,7 +243,7 @@ fn continuation(
     tokens: &KimiTokens,
 ) -> Start {
     header(out, message, tokens);
-    out.control(tokens.think);
+    out.optional(tokens.think);
     let reasoning = message
         .reasoning
         .as_deref()
@@ -243,7 +257,7 @@ fn continuation(
     if options.thinking && empty && message.tool_calls.is_empty() {
         return Start::Reasoning;
     }
-    out.control(tokens.end_think);
+    out.optional(tokens.end_think);
     content(out, &message.content, tokens);
     calls(out, message, tokens);
     Start::Content

@@ -92,10 +92,10 @@ impl Template {
         // In a partial thought text may follow the opening token.
         let last_think = segments
             .iter()
-            .rposition(|s| *s == Segment::Control(tokens.think));
+            .rposition(|s| matches!(s, Segment::Control(id) if Some(*id) == tokens.think));
         let last_other = segments
             .iter()
-            .rposition(|s| matches!(s, Segment::Control(id) if *id != tokens.think));
+            .rposition(|s| matches!(s, Segment::Control(id) if Some(*id) != tokens.think));
         let thinks =
             last_think > last_other && (partial || last_think == segments.len().checked_sub(1));
         let start = if thinks {
@@ -129,7 +129,10 @@ fn continue_last(
                 .iter()
                 .all(|part| matches!(part, Part::Text(text) if text.is_empty()))
     });
-    if empty && options.thinking && segments.last() == Some(&Segment::Control(tokens.end_think)) {
+    if empty
+        && options.thinking
+        && matches!(segments.last(), Some(Segment::Control(id)) if Some(*id) == tokens.end_think)
+    {
         segments.pop();
     }
 }

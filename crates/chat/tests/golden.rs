@@ -7,7 +7,7 @@ use perigee_chat::{
     Arguments, ChatFormat, Conversation, Message, Part, RenderOptions, Role, Start, TemplateChoice,
     Tool, ToolCall, ToolsFormat,
 };
-use perigee_tokenizer::Tokenizer;
+use perigee_tokenizer::{Tokenizer, VocabParts};
 use proptest::prelude::*;
 use serde_json::{Map, json};
 
@@ -250,6 +250,40 @@ fn a_partial_answer_is_continued_where_it_ends() {
         true,
         "<|im_middle|><think>Hm, so",
         Start::Reasoning,
+    );
+}
+
+#[test]
+fn the_first_k2_has_no_think_tokens_and_is_asked_without_them() {
+    let bytes: Vec<Vec<u8>> = (0..=255_u8).map(|byte| vec![byte]).collect();
+    let mut parts = VocabParts::from_ranks(bytes);
+    for name in ["<think>", "</think>"] {
+        let id = parts
+            .tokens
+            .iter()
+            .position(|token| token == name.as_bytes())
+            .unwrap();
+        parts.tokens[id] = format!("<|reserved_token_{id}|>").into_bytes();
+    }
+    let tokenizer = Tokenizer::new(parts).unwrap();
+    assert!(tokenizer.is_kimi());
+    let format = ChatFormat::builtin(&tokenizer).unwrap();
+    let mut conversation = Conversation {
+        messages: followed_up(),
+        tools: Vec::new(),
+    };
+    let rendered = format
+        .render_prompt(&mut conversation, &RenderOptions::default(), &Map::new())
+        .unwrap();
+    assert_eq!(rendered.start, Start::Content);
+    let text = tokenizer.decode(&tokenizer.encode(&rendered.segments));
+    assert!(
+        text.ends_with("<|im_assistant|>assistant<|im_middle|>"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("think") && !text.contains("Need the tool."),
+        "{text}"
     );
 }
 

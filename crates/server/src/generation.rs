@@ -122,7 +122,7 @@ pub(crate) async fn run(
             () = events.closed() => return,
         };
         let done = match event {
-            Some(Event::Started { .. }) => false,
+            Some(Event::Started { cached }) => choice.admitted(cached),
             Some(Event::Progress { processed, total }) => choice.progress(processed, total),
             Some(Event::Token { id, logprobs }) => choice.token(id, logprobs.as_deref()),
             Some(Event::Done { finish, usage }) => {
@@ -194,6 +194,13 @@ impl Choice {
         }
     }
 
+    fn admitted(&mut self, cached: usize) -> bool {
+        self.totals.cached_tokens = cached;
+        self.totals.queue_time = self.started.elapsed();
+        self.started = std::time::Instant::now();
+        false
+    }
+
     fn progress(&mut self, processed: usize, total: usize) -> bool {
         let cached = self.totals.cached_tokens;
         // A reader that left is noticed by `run`.
@@ -215,7 +222,7 @@ impl Choice {
         self.totals.generated_tokens += 1;
         self.totals.reasoning_tokens += usize::from(self.in_reasoning);
         let tokens = *self.ready.chat.tokens();
-        if id == tokens.end_think || id == tokens.section_begin {
+        if Some(id) == tokens.end_think || id == tokens.section_begin {
             self.in_reasoning = false;
         }
         let control = self.ready.tokenizer.is_control(id);

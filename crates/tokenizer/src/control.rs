@@ -55,8 +55,8 @@ const NAMED: [(usize, &str); 23] = [
     (255, "[PAD]"),
 ];
 
-/// Tokens that the built-in chat format writes or reads.
-pub(crate) const CHAT_FORMAT: [&str; 12] = [
+/// Tokens that the built-in chat format cannot do without. The first K2 has no think tokens.
+pub(crate) const CHAT_FORMAT: [&str; 10] = [
     "<|im_system|>",
     "<|im_user|>",
     "<|im_assistant|>",
@@ -67,8 +67,6 @@ pub(crate) const CHAT_FORMAT: [&str; 12] = [
     "<|tool_call_begin|>",
     "<|tool_call_argument_begin|>",
     "<|tool_call_end|>",
-    "<think>",
-    "</think>",
 ];
 
 /// Tokens after which a reply is over, whatever the metadata says.

@@ -134,8 +134,8 @@ impl Tokenizer {
         self.chat_template.as_deref()
     }
 
-    /// Whether the vocabulary has Kimi's message, tool and think tokens (so that the
-    /// built-in chat format applies). Media tokens may still be missing.
+    /// Whether the vocabulary has Kimi's message and tool tokens (so that the built-in chat
+    /// format applies). Think and media tokens may still be missing, as in the first K2.
     pub fn is_kimi(&self) -> bool {
         CHAT_FORMAT.iter().all(|name| self.control(name).is_some())
     }

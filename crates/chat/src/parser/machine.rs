@@ -194,8 +194,8 @@ impl Machine {
         self.release_held(out);
         let tokens = self.tokens;
         let marker = match id {
-            id if id == tokens.think => return self.think(),
-            id if id == tokens.end_think => Marker::EndThink,
+            id if Some(id) == tokens.think => return self.think(),
+            id if Some(id) == tokens.end_think => Marker::EndThink,
             id if id == tokens.section_begin => Marker::SectionBegin,
             id if id == tokens.section_end => Marker::SectionEnd,
             id if id == tokens.call_begin => Marker::CallBegin,
