@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::step::{self, Result, cargo, root};
+use crate::system;
 
 const DEFAULT_SECONDS: u64 = 30;
 
@@ -18,6 +19,9 @@ const RUSTFLAGS: &str = "-Cpasses=sancov-module \
 
 /// Runs one target, or all, for some seconds each.
 pub(crate) fn run(args: &[String]) -> Result<()> {
+    if !system::provide("g++", "g++") {
+        return Err("g++ is needed to build libFuzzer".to_owned());
+    }
     let seconds = args
         .iter()
         .find_map(|arg| arg.parse().ok())

@@ -9,6 +9,8 @@ pub(crate) mod serve;
 mod tokenize;
 mod turn;
 
+use std::io::IsTerminal as _;
+
 use anyhow::Result;
 
 use crate::args::{Args, Command};
@@ -35,6 +37,7 @@ fn start_log(verbose: bool) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
 }
