@@ -323,3 +323,52 @@ fn chat_answers_lines_and_forgets_when_told() {
         assert!(notes.contains(part), "{notes}\nlacks {part}");
     }
 }
+
+#[test]
+fn a_network_runs_without_a_vocabulary_that_this_program_knows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let mut bytes = Synthetic::new(shapes::deepseek_v3()).to_bytes();
+    let key = b"tokenizer.ggml.pre";
+    let at = bytes
+        .windows(key.len())
+        .position(|window| window == key)
+        .unwrap();
+    let value = at
+        + bytes[at..]
+            .windows(7)
+            .position(|window| window == b"kimi-k2")
+            .unwrap();
+    bytes[value..value + 7].copy_from_slice(b"deep-v3");
+    fs::write(path("deep.gguf"), bytes).unwrap();
+    check(&path("deep.gguf"), &["deep-v3"]);
+    fs::write(path("ids.txt"), "1 2 3 4 5 6").unwrap();
+    let run = output(&[
+        "perplexity",
+        "-m",
+        &path("deep.gguf"),
+        "--token-file",
+        &path("ids.txt"),
+    ]);
+    assert!(
+        run.status.success(),
+        "{}",
+        String::from_utf8_lossy(&run.stderr)
+    );
+    let run = output(&[
+        "bench",
+        "-m",
+        &path("deep.gguf"),
+        "-p",
+        "8",
+        "-n",
+        "2",
+        "-r",
+        "1",
+    ]);
+    assert!(
+        run.status.success(),
+        "{}",
+        String::from_utf8_lossy(&run.stderr)
+    );
+}

@@ -426,7 +426,7 @@ fn a_silent_stream_is_kept_open_by_comments_in_prefill_and_in_the_queue() {
 #[test]
 fn progress_is_reported_where_it_is_asked_for() {
     let server = scripted(&[]);
-    let mut request = ask(&"word ".repeat(300));
+    let mut request = ask(&"word ".repeat(900));
     request["return_progress"] = json!(true);
     let chunks = block_on(post_stream(&server, &request));
     let seen: Vec<u64> = chunks

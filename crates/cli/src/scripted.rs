@@ -59,7 +59,7 @@ pub(crate) fn load(path: &Path, context: Option<usize>, parallel: usize) -> Resu
     let limits = Limits {
         vocab_size: tokenizer.vocab_size(),
         context_length: context,
-        max_batch_tokens: 64,
+        max_batch_tokens: 256,
         max_output_rows: parallel,
         n_blocks: context.div_ceil(BLOCK_LEN) + parallel,
         block_len: BLOCK_LEN,

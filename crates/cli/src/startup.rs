@@ -25,7 +25,8 @@ pub(crate) struct Opened {
 /// A loaded model with what belongs to it.
 pub(crate) struct Loaded {
     pub(crate) model: Deepseek2,
-    pub(crate) tokenizer: Arc<Tokenizer>,
+    /// There if it was needed.
+    pub(crate) tokenizer: Option<Arc<Tokenizer>>,
     pub(crate) config: Config,
     /// Tokens that one request may span.
     pub(crate) context: usize,
@@ -40,6 +41,8 @@ pub(crate) struct Needs {
     pub(crate) parallel: usize,
     /// Logit rows of one batch.
     pub(crate) output_rows: usize,
+    /// Whether text is turned into ids or back: networks run without a vocabulary too.
+    pub(crate) text: bool,
     /// Context when the user named none; `None` = as trained, as far as memory goes.
     pub(crate) context: Option<usize>,
 }
@@ -75,7 +78,11 @@ pub(crate) fn load(
         config,
         inventory,
     } = open(&settings.source)?;
-    let tokenizer = Arc::new(Tokenizer::from_metadata(gguf.metadata())?);
+    // Before the weights: a vocabulary that cannot be used should not take minutes to be found.
+    let tokenizer = match needs.text {
+        true => Some(Arc::new(Tokenizer::from_metadata(gguf.metadata())?)),
+        false => None,
+    };
     let plan = perigee_placement::plan(&gguf, &inventory, &settings.rules)?;
     for warning in &plan.warnings {
         tracing::warn!("{warning}");

@@ -50,6 +50,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<()> {
     let needs = Needs {
         parallel: 1,
         output_rows: 1,
+        text: false,
         context: None,
     };
     let loaded = startup::load(&settings, needs, &|done, total| progress.set(done, total))?;

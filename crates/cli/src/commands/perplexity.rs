@@ -38,6 +38,7 @@ pub(crate) fn run(args: PerplexityArgs) -> Result<()> {
     let needs = Needs {
         parallel: 1,
         output_rows: settings.ubatch,
+        text: args.file.is_some(),
         context: Some(DEFAULT_CHUNK),
     };
     let loaded = startup::load(&settings, needs, &|done, total| progress.set(done, total))?;
@@ -53,7 +54,8 @@ pub(crate) fn run(args: PerplexityArgs) -> Result<()> {
         (None, Some(path)) => {
             let text =
                 fs::read_to_string(&path).with_context(|| format!("--file {}", path.display()))?;
-            let ids = loaded.tokenizer.encode_text(&text);
+            let tokenizer = loaded.tokenizer.context("the vocabulary was not loaded")?;
+            let ids = tokenizer.encode_text(&text);
             text_chunks(
                 &mut model,
                 &ids,

@@ -144,6 +144,7 @@ fn load_weights(settings: &ModelSettings, parallel: usize, state: &ServerState) 
     let needs = Needs {
         parallel,
         output_rows: parallel,
+        text: true,
         context: None,
     };
     let loaded = startup::load(settings, needs, &|done, total| {
@@ -170,7 +171,7 @@ fn load_weights(settings: &ModelSettings, parallel: usize, state: &ServerState) 
     };
     Ok((
         Box::new(loaded.model),
-        loaded.tokenizer,
+        loaded.tokenizer.context("the vocabulary was not loaded")?,
         loaded.context,
         card,
         settings.deterministic,

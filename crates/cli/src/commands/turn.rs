@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use perigee_chat::{
     ChatFormat, Conversation, Delta, Ending, OutputParser, ParserOptions, Piece, RenderOptions,
     Reply,
@@ -41,6 +41,7 @@ impl Terminal {
         let needs = Needs {
             parallel: 1,
             output_rows: 1,
+            text: true,
             context: None,
         };
         let loaded = startup::load(&settings, needs, &|done, total| progress.set(done, total))?;
@@ -51,7 +52,7 @@ impl Terminal {
             context: loaded.context,
             deterministic: settings.deterministic,
         };
-        let tokenizer = loaded.tokenizer;
+        let tokenizer = loaded.tokenizer.context("the vocabulary was not loaded")?;
         let engine = EngineHandle::start(Box::new(loaded.model), Arc::clone(&tokenizer), options);
         Ok(Self {
             engine,
