@@ -3,12 +3,32 @@
 pub(crate) mod bf16;
 pub(crate) mod f16;
 pub(crate) mod f32;
+pub(crate) mod iq1_m;
+pub(crate) mod iq1_s;
+pub(crate) mod iq2_k;
+pub(crate) mod iq2_kl;
+pub(crate) mod iq2_ks;
+pub(crate) mod iq2_s;
+pub(crate) mod iq2_xs;
+pub(crate) mod iq2_xxs;
 pub(crate) mod iq3_k;
+pub(crate) mod iq3_ks;
+pub(crate) mod iq3_s;
+pub(crate) mod iq3_xxs;
 pub(crate) mod iq4_k;
+pub(crate) mod iq4_ks;
+pub(crate) mod iq4_kss;
+pub(crate) mod iq5_k;
+pub(crate) mod iq5_ks;
 pub(crate) mod iq6_k;
+pub(crate) mod mxfp4;
+pub(crate) mod nvfp4;
 pub(crate) mod q4_0;
 pub(crate) mod q6_k;
 pub(crate) mod q8_0;
+pub(crate) mod tq1_0;
+pub(crate) mod tq2_0;
+pub(crate) mod trellis;
 
 use crate::importance::Magnitude;
 use crate::super_block::SUPER_BLOCK;
@@ -21,6 +41,40 @@ fn f16_at(block: &[u8], offset: usize) -> f32 {
 /// The u16 at byte `offset`.
 fn u16_at(block: &[u8], offset: usize) -> u16 {
     u16::from_le_bytes([block[offset], block[offset + 1]])
+}
+
+/// The u32 at byte `offset`.
+fn u32_at(block: &[u8], offset: usize) -> u32 {
+    let bytes = &block[offset..offset + 4];
+    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}
+
+/// The low nibble of a byte for `half` 0, the high one for 1.
+fn nibble(byte: u8, half: usize) -> u8 {
+    byte >> (4 * half) & 15
+}
+
+/// The f16 scale that a row begins with, and its blocks.
+fn row_f16(row: &[u8]) -> (f32, &[u8]) {
+    (f16_at(row, 0), &row[2..])
+}
+
+/// The f32 scale that a row begins with, and its blocks.
+fn row_f32(row: &[u8]) -> (f32, &[u8]) {
+    (f32::from_bits(u32_at(row, 0)), &row[4..])
+}
+
+/// Two grid points of four as one of eight.
+fn pair(first: &[i8; 4], second: &[i8; 4]) -> [i8; 8] {
+    std::array::from_fn(|j| if j < 4 { first[j] } else { second[j - 4] })
+}
+
+/// scale · magnitude, negated where bit j of `signs` is set.
+fn signed(scale: f32, magnitudes: &[i8; 8], signs: u8) -> [f32; 8] {
+    std::array::from_fn(|j| {
+        let value = scale * f32::from(magnitudes[j]);
+        if signs >> j & 1 == 1 { -value } else { value }
+    })
 }
 
 /// Marks a block as having no value: its scale at byte `offset` is NaN, and so is every weight.
@@ -52,5 +106,17 @@ fn super_blocks(
                 encode(x, columns, block);
             }
         }
+    }
+}
+
+/// Encodes a row whose blocks share one scale into zeroed bytes. The scale comes first, as an
+/// f16 or the upper half of an f32: a row without a value has NaN there.
+fn row_blocks(x: &[f32], out: &mut [u8], encode: impl Fn(&[f32], &mut [u8])) {
+    out.fill(0);
+    match Magnitude::of(x) {
+        Magnitude::Zero => {}
+        // As an f16 and, four bytes of it, as an f32.
+        Magnitude::Unrepresentable => out[..4].copy_from_slice(&[0xFF; 4]),
+        Magnitude::Ordinary => encode(x, out),
     }
 }

@@ -9,12 +9,22 @@ const LEAST_SHARE: f32 = 1e-6;
 /// Negative and non-finite entries count as absent, and where none is positive all columns
 /// count alike: experts that calibration never reached have no statistics.
 pub(crate) fn column_importance<const N: usize>(importance: &[f32]) -> [f32; N] {
+    let mut shares = [0.0; N];
+    fill_importance(importance, &mut shares);
+    shares
+}
+
+/// [`column_importance`] of any number of columns.
+pub(crate) fn fill_importance(importance: &[f32], shares: &mut [f32]) {
     let given = |q: f32| if q.is_finite() { q.max(0.0) } else { 0.0 };
     let largest = importance.iter().fold(0.0_f32, |m, &q| m.max(given(q)));
     if largest < f32::MIN_POSITIVE {
-        return [1.0; N];
+        shares.fill(1.0);
+        return;
     }
-    std::array::from_fn(|j| (given(importance[j]) / largest).max(LEAST_SHARE))
+    for (share, &q) in shares.iter_mut().zip(importance) {
+        *share = (given(q) / largest).max(LEAST_SHARE);
+    }
 }
 
 /// Mean square of the weights an encoder can hold.

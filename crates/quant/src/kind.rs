@@ -1,6 +1,10 @@
 //! The table of types: one row each.
 
-use crate::formats::{bf16, f16, f32, iq3_k, iq4_k, iq6_k, q4_0, q6_k, q8_0};
+use crate::formats::{
+    bf16, f16, f32, iq1_m, iq1_s, iq2_k, iq2_kl, iq2_ks, iq2_s, iq2_xs, iq2_xxs, iq3_k, iq3_ks,
+    iq3_s, iq3_xxs, iq4_k, iq4_ks, iq4_kss, iq5_k, iq5_ks, iq6_k, mxfp4, nvfp4, q4_0, q6_k, q8_0,
+    tq1_0, tq2_0, trellis,
+};
 use crate::names::NAMES;
 
 /// A tensor encoding that Perigee can decode.
@@ -24,6 +28,52 @@ pub enum QuantKind {
     Iq4K,
     /// 256 weights of 6 bits into two tables, 16 scales of 8 bits.
     Iq6K,
+    /// 256 weights of 2 bits: grid points and signs of 8, 8 scales.
+    Iq2Xxs,
+    /// 256 weights of 2 bits: grid points and signs of 8, 16 scales.
+    Iq2Xs,
+    /// 256 weights of 2 bits: points of a larger grid, explicit signs, 16 scales.
+    Iq2S,
+    /// 256 weights of 3 bits: grid points of 4, signs of 8, 8 scales.
+    Iq3Xxs,
+    /// 256 weights of 3 bits: points of a larger grid, explicit signs, 8 scales.
+    Iq3S,
+    /// 256 weights of 1.6 bits: ternary grid points of 8, 8 scales.
+    Iq1S,
+    /// 256 weights of 1.75 bits: ternary grid points of 8, 16 scales.
+    Iq1M,
+    /// 256 ternary weights, five to a byte.
+    Tq1_0,
+    /// 256 ternary weights of 2 bits.
+    Tq2_0,
+    /// 32 floats of 4 bits, an exponent.
+    Mxfp4,
+    /// 64 floats of 4 bits, 4 scales that are floats of 8 bits.
+    Nvfp4,
+    /// 256 weights of 2 bits into two tables, 16 scales of 4 bits.
+    Iq2K,
+    /// 256 weights of 5 bits into two tables, 16 scales of 6 bits.
+    Iq5K,
+    /// A scale for the row, then as IQ2_K with 8 scales of 5 bits for 256 weights.
+    Iq2Ks,
+    /// A scale for the row, 5 bits for two neighbours, 8 scales of 6 bits for 256 weights.
+    Iq2Kl,
+    /// A scale for the row, then as IQ3_K with 8 scales of 5 bits for 256 weights.
+    Iq3Ks,
+    /// A scale for the row, then as IQ4_K with 8 odd scales of 8 bits for 256 weights.
+    Iq4Ks,
+    /// As IQ4_KS in 4 bits a weight all told: scales take one bit of every four weights.
+    Iq4Kss,
+    /// A scale for the row, then as IQ5_K with 8 odd scales of 8 bits for 256 weights.
+    Iq5Ks,
+    /// Generated values: 13 bits for 8 weights.
+    Iq1Kt,
+    /// Generated values: 16 bits for 8 weights.
+    Iq2Kt,
+    /// Generated magnitudes: 16 bits for 8 weights, and signs.
+    Iq3Kt,
+    /// Generated values: 15 bits for 4 weights.
+    Iq4Kt,
 }
 
 /// Why a row could not be encoded.
@@ -59,7 +109,30 @@ const TABLE: &[Row] = &[
     Row { kind: QuantKind::Q6K,  id: 14,  name: "Q6_K",  block_len: 256, block_bytes: 210, row_meta_bytes: 0, dequantize: q6_k::dequantize,  quantize: Some(q6_k::quantize) },
     Row { kind: QuantKind::Iq3K, id: 138, name: "IQ3_K", block_len: 256, block_bytes: 110, row_meta_bytes: 0, dequantize: iq3_k::dequantize, quantize: Some(iq3_k::quantize) },
     Row { kind: QuantKind::Iq4K, id: 139, name: "IQ4_K", block_len: 256, block_bytes: 144, row_meta_bytes: 0, dequantize: iq4_k::dequantize, quantize: Some(iq4_k::quantize) },
-    Row { kind: QuantKind::Iq6K, id: 141, name: "IQ6_K", block_len: 256, block_bytes: 212, row_meta_bytes: 0, dequantize: iq6_k::dequantize, quantize: None },
+    Row { kind: QuantKind::Iq6K, id: 141, name: "IQ6_K", block_len: 256, block_bytes: 212, row_meta_bytes: 0, dequantize: iq6_k::dequantize, quantize: Some(iq6_k::quantize) },
+    Row { kind: QuantKind::Iq2Xxs, id: 16,  name: "IQ2_XXS", block_len: 256, block_bytes: 66,  row_meta_bytes: 0, dequantize: iq2_xxs::dequantize, quantize: None },
+    Row { kind: QuantKind::Iq2Xs,  id: 17,  name: "IQ2_XS", block_len: 256, block_bytes: 74,  row_meta_bytes: 0, dequantize: iq2_xs::dequantize, quantize: None },
+    Row { kind: QuantKind::Iq2S,   id: 22,  name: "IQ2_S",  block_len: 256, block_bytes: 82,  row_meta_bytes: 0, dequantize: iq2_s::dequantize, quantize: None },
+    Row { kind: QuantKind::Iq3Xxs, id: 18,  name: "IQ3_XXS", block_len: 256, block_bytes: 98,  row_meta_bytes: 0, dequantize: iq3_xxs::dequantize, quantize: None },
+    Row { kind: QuantKind::Iq3S,   id: 21,  name: "IQ3_S",  block_len: 256, block_bytes: 110, row_meta_bytes: 0, dequantize: iq3_s::dequantize, quantize: None },
+    Row { kind: QuantKind::Iq1S,   id: 19,  name: "IQ1_S",  block_len: 256, block_bytes: 50,  row_meta_bytes: 0, dequantize: iq1_s::dequantize, quantize: None },
+    Row { kind: QuantKind::Iq1M,   id: 29,  name: "IQ1_M",  block_len: 256, block_bytes: 56,  row_meta_bytes: 0, dequantize: iq1_m::dequantize, quantize: None },
+    Row { kind: QuantKind::Tq1_0,  id: 34,  name: "TQ1_0",  block_len: 256, block_bytes: 54,  row_meta_bytes: 0, dequantize: tq1_0::dequantize, quantize: None },
+    Row { kind: QuantKind::Tq2_0,  id: 35,  name: "TQ2_0",  block_len: 256, block_bytes: 66,  row_meta_bytes: 0, dequantize: tq2_0::dequantize, quantize: None },
+    Row { kind: QuantKind::Mxfp4,  id: 39,  name: "MXFP4",  block_len: 32,  block_bytes: 17,  row_meta_bytes: 0, dequantize: mxfp4::dequantize, quantize: None },
+    Row { kind: QuantKind::Nvfp4, id: 40,  name: "NVFP4",  block_len: 64,  block_bytes: 36,  row_meta_bytes: 0, dequantize: nvfp4::dequantize, quantize: None },
+    Row { kind: QuantKind::Iq2K,   id: 137, name: "IQ2_K",  block_len: 256, block_bytes: 76,  row_meta_bytes: 0, dequantize: iq2_k::dequantize, quantize: Some(iq2_k::quantize) },
+    Row { kind: QuantKind::Iq5K,   id: 140, name: "IQ5_K",  block_len: 256, block_bytes: 176, row_meta_bytes: 0, dequantize: iq5_k::dequantize, quantize: Some(iq5_k::quantize) },
+    Row { kind: QuantKind::Iq2Ks,  id: 145, name: "IQ2_KS", block_len: 256, block_bytes: 70,  row_meta_bytes: 2, dequantize: iq2_ks::dequantize, quantize: Some(iq2_ks::quantize) },
+    Row { kind: QuantKind::Iq2Kl,  id: 157, name: "IQ2_KL", block_len: 256, block_bytes: 86,  row_meta_bytes: 2, dequantize: iq2_kl::dequantize, quantize: Some(iq2_kl::quantize) },
+    Row { kind: QuantKind::Iq3Ks,  id: 156, name: "IQ3_KS", block_len: 256, block_bytes: 102, row_meta_bytes: 2, dequantize: iq3_ks::dequantize, quantize: Some(iq3_ks::quantize) },
+    Row { kind: QuantKind::Iq4Ks,  id: 144, name: "IQ4_KS", block_len: 256, block_bytes: 136, row_meta_bytes: 4, dequantize: iq4_ks::dequantize, quantize: Some(iq4_ks::quantize) },
+    Row { kind: QuantKind::Iq4Kss, id: 146, name: "IQ4_KSS", block_len: 256, block_bytes: 128, row_meta_bytes: 4, dequantize: iq4_kss::dequantize, quantize: None },
+    Row { kind: QuantKind::Iq5Ks,  id: 152, name: "IQ5_KS", block_len: 256, block_bytes: 168, row_meta_bytes: 4, dequantize: iq5_ks::dequantize, quantize: Some(iq5_ks::quantize) },
+    Row { kind: QuantKind::Iq1Kt,  id: 158, name: "IQ1_KT", block_len: 256, block_bytes: 56,  row_meta_bytes: 4, dequantize: trellis::dequantize_iq1_kt, quantize: None },
+    Row { kind: QuantKind::Iq2Kt,  id: 153, name: "IQ2_KT", block_len: 256, block_bytes: 68,  row_meta_bytes: 4, dequantize: trellis::dequantize_iq2_kt, quantize: None },
+    Row { kind: QuantKind::Iq3Kt,  id: 154, name: "IQ3_KT", block_len: 256, block_bytes: 100, row_meta_bytes: 4, dequantize: trellis::dequantize_iq3_kt, quantize: None },
+    Row { kind: QuantKind::Iq4Kt,  id: 155, name: "IQ4_KT", block_len: 256, block_bytes: 128, row_meta_bytes: 4, dequantize: trellis::dequantize_iq4_kt, quantize: None },
 ];
 
 impl QuantKind {
@@ -74,6 +147,29 @@ impl QuantKind {
         Self::Iq3K,
         Self::Iq4K,
         Self::Iq6K,
+        Self::Iq2Xxs,
+        Self::Iq2Xs,
+        Self::Iq2S,
+        Self::Iq3Xxs,
+        Self::Iq3S,
+        Self::Iq1S,
+        Self::Iq1M,
+        Self::Tq1_0,
+        Self::Tq2_0,
+        Self::Mxfp4,
+        Self::Nvfp4,
+        Self::Iq2K,
+        Self::Iq5K,
+        Self::Iq2Ks,
+        Self::Iq2Kl,
+        Self::Iq3Ks,
+        Self::Iq4Ks,
+        Self::Iq4Kss,
+        Self::Iq5Ks,
+        Self::Iq1Kt,
+        Self::Iq2Kt,
+        Self::Iq3Kt,
+        Self::Iq4Kt,
     ];
 
     /// The kind with this `ggml_type` id; `None` for an id this build cannot decode.
@@ -137,6 +233,11 @@ impl QuantKind {
         (n / row.block_len)
             .checked_mul(row.block_bytes)?
             .checked_add(row.row_meta_bytes)
+    }
+
+    /// Whether [`quantize_row`](Self::quantize_row) can encode this type.
+    pub fn has_encoder(self) -> bool {
+        self.row().quantize.is_some()
     }
 
     /// Decodes one row of `out.len()` weights, exactly as the reference decoders do: every

@@ -11,6 +11,7 @@
 
 mod codebooks;
 mod formats;
+mod grids;
 mod importance;
 mod kind;
 mod linear_fit;

@@ -1,16 +1,29 @@
-//! Scale of a sub-block of 16 weights whose codes index a table: x ≈ d·table\[q\], with a
-//! second table, the first plus a constant, to choose per sub-block.
+//! Scale of a sub-block of weights whose codes index a table: x ≈ d·table\[q\], with a second
+//! table, the first plus a constant, to choose per sub-block.
 //!
 //! As in [`linear_fit`](crate::linear_fit) the search maximises S1²/S2 with S1 = Σ w·v·x and
 //! S2 = Σ w·v², where v are the table values nearest to x times a trial inverse scale.
 
 use crate::linear_fit::extreme;
 
-/// Weights of one sub-block.
-pub(crate) const SUB_BLOCK: usize = 16;
+/// Values that codes stand for, prepared for finding the codes of least error.
+pub(crate) trait Alphabet {
+    /// The value of largest magnitude, which trial scales give to the extreme weight.
+    fn first(&self) -> f32;
+
+    /// The codes of the values nearest to `inverse · x`.
+    fn codes<const S: usize>(&self, x: &[f32; S], w: &[f32; S], inverse: f32) -> [u8; S];
+
+    /// The value of weight j of a sub-block when its code is `code`.
+    fn value(&self, code: u8, j: usize) -> i32;
+
+    /// S1 and S2 of the nearest values.
+    fn sums<const S: usize>(&self, x: &[f32; S], w: &[f32; S], inverse: f32) -> (f32, f32);
+}
 
 /// A sorted table prepared for finding the nearest value without branches.
 pub(crate) struct Levels<const N: usize> {
+    table: [i8; N],
     first: f32,
     /// Midway between each value and the next; the last has none.
     thresholds: [f32; N],
@@ -19,7 +32,7 @@ pub(crate) struct Levels<const N: usize> {
 }
 
 impl<const N: usize> Levels<N> {
-    const fn new(table: &[i8; N]) -> Self {
+    pub(crate) const fn new(table: &[i8; N]) -> Self {
         let mut thresholds = [f32::INFINITY; N];
         let mut rises = [0.0; N];
         let mut i = 0;
@@ -30,21 +43,16 @@ impl<const N: usize> Levels<N> {
             i += 1;
         }
         Self {
+            table: *table,
             first: table[0] as f32,
             thresholds,
             rises,
         }
     }
 
-    /// The codes of the values nearest to `inverse · x`.
-    pub(crate) fn codes(&self, x: &[f32; SUB_BLOCK], inverse: f32) -> [u8; SUB_BLOCK] {
-        let thresholds = &self.thresholds[..N - 1];
-        x.map(|x| thresholds.iter().map(|&t| u8::from(x * inverse >= t)).sum())
-    }
-
     /// The nearest values to `inverse · x`; of two equally near ones the larger.
-    fn nearest(&self, x: &[f32; SUB_BLOCK], inverse: f32) -> [f32; SUB_BLOCK] {
-        let mut values = [0.0; SUB_BLOCK];
+    fn nearest<const S: usize>(&self, x: &[f32; S], inverse: f32) -> [f32; S] {
+        let mut values = [0.0; S];
         // One weight's whole climb at a time: this is the order that becomes vector code.
         for (value, x) in values.iter_mut().zip(x) {
             let scaled = x * inverse;
@@ -59,23 +67,36 @@ impl<const N: usize> Levels<N> {
         }
         values
     }
+}
 
-    /// S1 and S2 of the nearest values.
-    pub(crate) fn sums(
-        &self,
-        x: &[f32; SUB_BLOCK],
-        w: &[f32; SUB_BLOCK],
-        inverse: f32,
-    ) -> (f32, f32) {
-        let values = self.nearest(x, inverse);
-        let (mut s1, mut s2) = ([0.0_f32; 8], [0.0_f32; 8]);
-        for j in 0..SUB_BLOCK {
-            let wv = w[j] * values[j];
-            s1[j % 8] += wv * x[j];
-            s2[j % 8] += wv * values[j];
-        }
-        (s1.iter().sum(), s2.iter().sum())
+impl<const N: usize> Alphabet for Levels<N> {
+    fn first(&self) -> f32 {
+        self.first
     }
+
+    fn codes<const S: usize>(&self, x: &[f32; S], _: &[f32; S], inverse: f32) -> [u8; S] {
+        let thresholds = &self.thresholds[..N - 1];
+        x.map(|x| thresholds.iter().map(|&t| u8::from(x * inverse >= t)).sum())
+    }
+
+    fn value(&self, code: u8, _: usize) -> i32 {
+        i32::from(self.table[usize::from(code)])
+    }
+
+    fn sums<const S: usize>(&self, x: &[f32; S], w: &[f32; S], inverse: f32) -> (f32, f32) {
+        sums_of(&self.nearest(x, inverse), x, w)
+    }
+}
+
+/// S1 and S2 of `values`.
+pub(crate) fn sums_of<const S: usize>(values: &[f32; S], x: &[f32; S], w: &[f32; S]) -> (f32, f32) {
+    let (mut s1, mut s2) = ([0.0_f32; 8], [0.0_f32; 8]);
+    for j in 0..S {
+        let wv = w[j] * values[j];
+        s1[j % 8] += wv * x[j];
+        s2[j % 8] += wv * values[j];
+    }
+    (s1.iter().sum(), s2.iter().sum())
 }
 
 /// Both tables of a type, prepared.
@@ -95,10 +116,10 @@ impl TableFit {
     /// The best fit to `x` with importances `w` by `trials.0` scales on either side of the one
     /// that maps the extreme weight to the first value, `trials.1` table units apart, with both
     /// signs and both tables; then codes and scale follow each other once.
-    pub(crate) fn search<const N: usize>(
-        levels: &[Levels<N>; 2],
-        x: &[f32; SUB_BLOCK],
-        w: &[f32; SUB_BLOCK],
+    pub(crate) fn search<A: Alphabet, const S: usize>(
+        tables: &[A],
+        x: &[f32; S],
+        w: &[f32; S],
         trials: (i32, f32),
     ) -> Self {
         let extreme = extreme(x);
@@ -106,15 +127,15 @@ impl TableFit {
         if extreme == 0.0 {
             return best;
         }
-        for (levels, shifted) in levels.iter().zip([false, true]) {
+        for (table, shifted) in tables.iter().zip([false, true]) {
             for t in -trials.0..=trials.0 {
-                let inverse = (trials.1 * t as f32 + levels.first) / extreme;
-                best.keep_better(Self::of(levels.sums(x, w, inverse), shifted));
-                best.keep_better(Self::of(levels.sums(x, w, -inverse), shifted));
+                let inverse = (trials.1 * t as f32 + table.first()) / extreme;
+                best.keep_better(Self::of(table.sums(x, w, inverse), shifted));
+                best.keep_better(Self::of(table.sums(x, w, -inverse), shifted));
             }
         }
         if best.d != 0.0 {
-            let sums = levels[usize::from(best.shifted)].sums(x, w, 1.0 / best.d);
+            let sums = tables[usize::from(best.shifted)].sums(x, w, 1.0 / best.d);
             best.keep_better(Self::of(sums, best.shifted));
         }
         best

@@ -30,6 +30,7 @@ import numpy as np
 HERE = Path(__file__).parent
 
 # name: (ggml_type, weights and bytes of a block, offset of the f16 scale, C name)
+# An offset of None: no f16 scale in the block.
 KINDS = {
     "F32": (0, 1, 4, None, None),
     "F16": (1, 1, 2, None, None),
@@ -40,7 +41,47 @@ KINDS = {
     "IQ3_K": (138, 256, 110, 0, "iq3_k"),
     "IQ4_K": (139, 256, 144, 0, "iq4_k"),
     "IQ6_K": (141, 256, 212, 0, "iq6_k"),
+    "IQ2_XXS": (16, 256, 66, 0, "iq2_xxs"),
+    "IQ2_XS": (17, 256, 74, 0, "iq2_xs"),
+    "IQ2_S": (22, 256, 82, 0, "iq2_s"),
+    "IQ3_XXS": (18, 256, 98, 0, "iq3_xxs"),
+    "IQ3_S": (21, 256, 110, 0, "iq3_s"),
+    "IQ1_S": (19, 256, 50, 0, "iq1_s"),
+    "IQ1_M": (29, 256, 56, None, "iq1_m"),
+    "TQ1_0": (34, 256, 54, 52, None),
+    "TQ2_0": (35, 256, 66, 64, None),
+    "MXFP4": (39, 32, 17, None, None),
+    "NVFP4": (40, 64, 36, None, None),
+    "IQ2_K": (137, 256, 76, 0, "iq2_k"),
+    "IQ5_K": (140, 256, 176, 0, "iq5_k"),
+    "IQ2_KS": (145, 256, 70, None, "iq2_ks"),
+    "IQ2_KL": (157, 256, 86, None, "iq2_kl"),
+    "IQ3_KS": (156, 256, 102, None, "iq3_ks"),
+    "IQ4_KS": (144, 256, 136, None, "iq4_ks"),
+    "IQ4_KSS": (146, 256, 128, None, "iq4_kss"),
+    "IQ5_KS": (152, 256, 168, None, "iq5_ks"),
+    "IQ1_KT": (158, 256, 56, None, "iq1_kt"),
+    "IQ2_KT": (153, 256, 68, None, "iq2_kt"),
+    "IQ3_KT": (154, 256, 100, None, "iq3_kt"),
+    "IQ4_KT": (155, 256, 128, None, "iq4_kt"),
 }
+
+# Bytes of the scale that a row begins with: f16 or f32.
+ROW_META = {
+    "IQ2_KS": 2, "IQ2_KL": 2, "IQ3_KS": 2, "IQ4_KS": 4, "IQ4_KSS": 4, "IQ5_KS": 4,
+    "IQ1_KT": 4, "IQ2_KT": 4, "IQ3_KT": 4, "IQ4_KT": 4,
+}
+
+# Types of both programs are decoded by the `gguf` package, the rest by ik's library.
+MAINLINE = {"F32", "F16", "BF16", "Q4_0", "Q8_0", "Q6_K", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S",
+            "IQ1_S", "IQ1_M", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4"}
+
+# Types whose encoders are compared.
+ENCODED = ("Q4_0", "Q8_0", "Q6_K", "IQ2_K", "IQ3_K", "IQ4_K", "IQ5_K", "IQ6_K", "IQ2_KS", "IQ2_KL", "IQ3_KS", "IQ4_KS",
+           "IQ5_KS")
+
+# Types that ik encodes only with an imatrix.
+NEEDS_IMPORTANCE = {"IQ2_XXS", "IQ2_XS", "IQ1_S", "IQ1_M"}
 
 # First 32 hex digits of the SHA-256 of the decoded deterministic row, -0 turned into +0.
 HASHES = {
@@ -51,6 +92,28 @@ HASHES = {
     "IQ4_K": "baaeb46222c776d7d56f89d5a03acd39",
     "IQ6_K": "97f36b15199e31df51d38918163f7ad9",
     "IQ6_K_cubic": "3f744f89a0ca91769f65857230ea8571",
+    "IQ2_XXS": "c1ab4a69d699be80c16846845467eb27",
+    "IQ2_XS": "6d35c813eab16c0cddecf0b399ea5a11",
+    "IQ2_S": "7b95139c71d17197722d329d4299134f",
+    "IQ3_XXS": "5a74500cdc457a3219150fa18274c797",
+    "IQ3_S": "95656271daacf09945269c67be06a343",
+    "IQ1_S": "436c2a067648a0f4f3023c0a8c451f48",
+    "IQ1_M": "f3cd851a9787ff98ac15317ea91184e6",
+    "TQ1_0": "14b44ce041ab15e3a57871d85c7e37d5",
+    "TQ2_0": "957be36b8655e622431b0c54514f81f4",
+    "MXFP4": "71e3e2d7adb091625d5ddf4fba59a337",
+    "IQ2_K": "a20daebea7140f8b78e22ef3dee9e2d7",
+    "IQ5_K": "cff679629a20f78ef4df73b7c38cbe9a",
+    "IQ2_KS": "cf368f9ad78ade341e4e5fd28f715310",
+    "IQ2_KL": "468e1ca791d59c61717358f3715eee7d",
+    "IQ3_KS": "7e8e4e8d71595ebcf3a5cb30bebd899e",
+    "IQ4_KS": "d24c8e5abe02371d345859ae601cb0ab",
+    "IQ4_KSS": "c1faa47da1d19c0b9546cfe9085c35a7",
+    "IQ5_KS": "d8a9f62cd0551423047c26dfb4d4845d",
+    "IQ1_KT": "9bcc34c26e01d582435fa2638c04f0a3",
+    "IQ2_KT": "83e223527f47d77247b6526c0b824b54",
+    "IQ3_KT": "1554992f909de93466933e5b42742163",
+    "IQ4_KT": "8eea4a34d1c399313fd53ee0bb444e5c",
 }
 
 IQ6_VALUES = np.array([
@@ -86,12 +149,13 @@ def pointer(array):
 
 def row_bytes(kind, n):
     _, length, size, _, _ = KINDS[kind]
-    return n // length * size
+    return ROW_META.get(kind, 0) + n // length * size
 
 
 def ik_encode(kind, x, importance=None):
     """Rows x: [n_rows, n] as ik's file quantiser encodes them."""
     out = np.zeros((x.shape[0], row_bytes(kind, x.shape[1])), np.uint8)
+    IK.ggml_quantize_init(KINDS[kind][0])
     encode = getattr(IK, "quantize_" + KINDS[kind][4])
     encode(pointer(x), pointer(out), ctypes.c_int64(x.shape[0]), ctypes.c_int64(x.shape[1]), pointer(importance))
     return out
@@ -99,8 +163,8 @@ def ik_encode(kind, x, importance=None):
 
 def ik_decode(kind, rows, n):
     out = np.zeros((rows.shape[0], n), np.float32)
-    rows = np.ascontiguousarray(rows)
-    getattr(IK, "dequantize_row_" + KINDS[kind][4])(pointer(rows), pointer(out), ctypes.c_int64(out.size))
+    for row, values in zip(np.ascontiguousarray(rows), out):
+        getattr(IK, "dequantize_row_" + KINDS[kind][4])(pointer(row), pointer(values), ctypes.c_int64(n))
     return out
 
 
@@ -125,7 +189,7 @@ def decode(kind, rows, n):
     with np.errstate(all="ignore"):
         if kind == "IQ6_K":
             return table_decode_iq6_k(rows, n)
-        if kind.startswith("IQ"):
+        if kind not in MAINLINE:
             return ik_decode(kind, rows, n)
         return gguf.quants.dequantize(rows, gguf.GGMLQuantizationType(KINDS[kind][0])).reshape(rows.shape[0], n)
 
@@ -165,9 +229,29 @@ def deterministic_row(kind):
     seed, length, size, offset, _ = KINDS[kind]
     lcg = Lcg(seed)
     row = np.array([lcg.next() >> 24 for _ in range(row_bytes(kind, 512))], np.uint8)
-    for k in range(512 // length if offset is not None else 0):
-        row[k * size + offset:][:2] = list(struct.pack("<H", 0x2C00 + k))
+    set_row_scale(kind, row, 0x2C00, 0x3D000000)
+    for k in range(512 // length):
+        if kind == "MXFP4":
+            row[k * size] = 0x78 + k % 8
+        elif length > 1 and kind not in ROW_META:
+            set_scale(kind, row, k, 0x2C00 + k)
     return row
+
+
+def set_scale(kind, row, k, bits):
+    """The f16 scale of block k."""
+    _, _, size, offset, _ = KINDS[kind]
+    if kind == "IQ1_M":  # in the top nibbles of four words
+        for i in range(4):
+            at = k * size + 49 + 2 * i
+            row[at] = row[at] & 15 | (bits >> (4 * i) & 15) << 4
+    elif offset is not None:
+        row[k * size + offset:][:2] = list(struct.pack("<H", bits))
+
+
+def set_row_scale(kind, row, half, single):
+    meta = ROW_META.get(kind, 0)
+    row[:meta] = list(struct.pack("<H", half) if meta == 2 else struct.pack("<I", single))[:meta]
 
 
 def check_hash(name, values):
@@ -181,15 +265,17 @@ def decode_rows(kind):
     random = np.random.default_rng(KINDS[kind][0])
     found = [deterministic_row(kind)]
     found += list(random.integers(0, 256, (3, row_bytes(kind, 512)), np.uint8))
-    if offset is not None:
+    if length > 1:
         extremes = [0x0000, 0x8000, 0x0001, 0x83FF, 0x0400, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00, 0x7E01]
         for first in range(0, len(extremes), 5):
             row = random.integers(0, 256, row_bytes(kind, 512), np.uint8)
-            for k in range(512 // length):
-                scale = extremes[(first + k) % len(extremes)]
-                row[k * size + offset:][:2] = list(struct.pack("<H", scale))
+            set_row_scale(kind, row, extremes[first // 5], extremes[first // 5 + 5] << 16)
+            for k in range(0 if kind in ROW_META else 512 // length):
+                set_scale(kind, row, k, extremes[(first + k) % len(extremes)])
             found.append(row)
-        found += list(ik_encode(kind, rows("product", 77, 2, 512)[0]))
+    if encoder:
+        x, importance = rows("product", 77, 2, 512)
+        found += list(ik_encode(kind, x, importance if kind in NEEDS_IMPORTANCE else None))
     return np.stack(found)
 
 
@@ -206,6 +292,7 @@ def write_decode_goldens():
         if kind in HASHES:
             check_hash(kind, values[0])
         write_pairs(HERE / f"decode/{kind}.bin", 512, list(zip(encoded, values)))
+    encoded = decode_rows("IQ6_K")
     cubic = ik_decode("IQ6_K", encoded, 512)
     check_hash("IQ6_K_cubic", cubic[0])
     write_pairs(HERE / "decode/IQ6_K_cubic.bin", 512, list(zip(encoded, cubic)))
@@ -241,7 +328,7 @@ def write_rmse():
     lines = ["kind\tdistribution\timatrix\tplain\tweighted"]
     for distribution in ("gaussian", "product", "outliers"):
         x, importance = rows(distribution, 2026, 8, 2048)
-        for kind in ("Q4_0", "Q8_0", "Q6_K", "IQ3_K", "IQ4_K"):
+        for kind in ENCODED:
             for name, given in (("none", None), ("given", importance)):
                 y = decode(kind, ik_encode(kind, x, given), 2048)
                 plain, weighted = relative_rmse(y, x, 1.0), relative_rmse(y, x, importance.astype(np.float64))

@@ -4,8 +4,8 @@
 use super::{f16_at, super_blocks, u16_at};
 use crate::codebooks::IQ3;
 use crate::importance::mean_square;
-use crate::super_block::{N_SUB_BLOCKS, SUPER_BLOCK, Scheme, weights};
-use crate::table_fit::levels;
+use crate::super_block::{SUPER_BLOCK, ScaleGrid, Scheme, weights};
+use crate::table_fit::{Levels, levels};
 
 const BLOCK: usize = 110;
 
@@ -40,12 +40,10 @@ pub(crate) fn dequantize(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-static SCHEME: Scheme<8> = Scheme {
-    table: &IQ3,
-    levels: levels(&IQ3),
+static SCHEME: Scheme<Levels<8>, 2> = Scheme {
+    tables: levels(&IQ3),
     trials: (3, 2.0),
-    round_scales,
-    scales: (-31, 31, 2),
+    scales: ScaleGrid::Odd(31),
     // Least squares shrinks what it fits by its relative squared error, two percent at this
     // width, and every product with it; half of that is given back, as ik_llama.cpp does.
     stretch: 1.01,
@@ -56,9 +54,9 @@ pub(crate) fn quantize(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
     super_blocks(x, importance, out, BLOCK, 0, |x, importance, block| {
         let sigma2 = 1.5 * mean_square(x);
         let w = weights(x, importance, sigma2, |x| 0.25 * sigma2 + x * x);
-        let encoded = SCHEME.encode(x, &w);
-        block[..2].copy_from_slice(&encoded.d.to_le_bytes());
-        block[2..4].copy_from_slice(&encoded.shifted.to_le_bytes());
+        let encoded = SCHEME.encode::<16>(x, &w);
+        block[..2].copy_from_slice(&encoded.d_f16());
+        block[2..4].copy_from_slice(&encoded.shifted_bits().to_le_bytes());
         let mut signs = 0_u16;
         for (k, &ls) in encoded.scales.iter().enumerate() {
             signs |= u16::from(ls < 0) << k;
@@ -66,22 +64,10 @@ pub(crate) fn quantize(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
             block[6 + k / 2] |= (ls.unsigned_abs() as u8 / 2) << (4 * (k % 2));
         }
         block[4..6].copy_from_slice(&signs.to_le_bytes());
-        for (i, &q) in encoded.codes.iter().enumerate() {
+        for (i, &q) in encoded.codes.as_flattened().iter().enumerate() {
             let (g, l) = (i / 32, i % 32);
             block[14 + 32 * (g / 4) + l] |= (q & 3) << (2 * (g % 4));
             block[78 + l] |= (q >> 2) << g;
         }
     });
-}
-
-/// Odd scales −31..31.
-fn round_scales(fitted: &[f32; N_SUB_BLOCKS]) -> ([i32; N_SUB_BLOCKS], f32) {
-    let d = fitted.iter().fold(0.0_f32, |m, d| m.max(d.abs())) / 31.0;
-    let inverse = if d > 0.0 { 1.0 / d } else { 0.0 };
-    let scales = fitted.map(|fitted| {
-        let half = (0.5 * (fitted.abs() * inverse - 1.0)).round();
-        let magnitude = 2 * (half as i32).clamp(0, 15) + 1;
-        if fitted < 0.0 { -magnitude } else { magnitude }
-    });
-    (scales, d)
 }

@@ -4,9 +4,11 @@
 //! ik_llama.cpp's scalar decoder evaluates a cubic in place of the table, its kernels and its
 //! quantiser use the table; so does Perigee.
 
-use super::{f16_at, u16_at};
+use super::{f16_at, super_blocks, u16_at};
 use crate::codebooks::IQ6;
-use crate::super_block::SUPER_BLOCK;
+use crate::importance::mean_square;
+use crate::super_block::{SUPER_BLOCK, ScaleGrid, Scheme, weights};
+use crate::table_fit::{Levels, levels};
 
 const BLOCK: usize = 212;
 
@@ -33,4 +35,30 @@ pub(crate) fn dequantize(bytes: &[u8], out: &mut [f32]) {
             }
         }
     }
+}
+
+static SCHEME: Scheme<Levels<64>, 2> = Scheme {
+    tables: levels(&IQ6),
+    trials: (5, 1.0),
+    scales: ScaleGrid::Signed(-127, 127),
+    stretch: 1.0,
+};
+
+/// Without an imatrix w = σ²/4 + x², with one w = q·√(σ² + x²); σ² = 2 · mean x².
+pub(crate) fn quantize(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+    super_blocks(x, importance, out, BLOCK, 0, |x, importance, block| {
+        let sigma2 = 2.0 * mean_square(x);
+        let w = weights(x, importance, sigma2, |x| 0.25 * sigma2 + x * x);
+        let encoded = SCHEME.encode::<16>(x, &w);
+        block[..2].copy_from_slice(&encoded.d_f16());
+        block[2..4].copy_from_slice(&encoded.shifted_bits().to_le_bytes());
+        for (byte, &ls) in block[4..20].iter_mut().zip(&encoded.scales) {
+            *byte = ls as i8 as u8;
+        }
+        for (i, &q) in encoded.codes.as_flattened().iter().enumerate() {
+            let (g, l) = (i / 32, i % 32);
+            block[20 + 32 * (g / 2) + l] |= (q & 15) << (4 * (g % 2));
+            block[148 + 32 * (g / 4) + l] |= (q >> 4) << (2 * (g % 4));
+        }
+    });
 }
