@@ -212,7 +212,7 @@ fn read_tensor(
 }
 
 /// `rows · row_bytes`, or `None` when that is beyond memory.
-fn tensor_bytes(kind: QuantKind, shape: &[u64]) -> Option<usize> {
+pub(crate) fn tensor_bytes(kind: QuantKind, shape: &[u64]) -> Option<usize> {
     let row_bytes = kind.row_bytes(usize::try_from(shape[0]).ok()?)?;
     let n_rows = shape[1..]
         .iter()

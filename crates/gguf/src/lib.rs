@@ -18,4 +18,4 @@ mod write;
 pub use error::Error;
 pub use metadata::{Metadata, Value};
 pub use reader::{Gguf, Tensor, TokenId};
-pub use write::Writer;
+pub use write::{Layout, Place, TensorRecord, Writer};

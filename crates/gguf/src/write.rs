@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use perigee_quant::QuantKind;
 
 use crate::Value;
+use crate::header::tensor_bytes;
 use crate::limits::DEFAULT_ALIGNMENT;
 use crate::shards::suffix;
 
 struct Pending {
-    name: String,
-    kind: QuantKind,
-    shape: Vec<u64>,
+    record: TensorRecord,
     bytes: Vec<u8>,
 }
 
@@ -47,17 +46,17 @@ impl Writer {
         shape: &[u64],
         bytes: Vec<u8>,
     ) -> &mut Self {
-        let n_rows: u64 = shape[1..].iter().product();
-        let row_bytes = kind
-            .row_bytes(shape[0] as usize)
-            .expect("rows of whole blocks");
-        assert_eq!(bytes.len(), row_bytes * n_rows as usize, "bytes of {name}");
-        self.tensors.push(Pending {
+        let record = TensorRecord {
             name: name.to_owned(),
             kind,
             shape: shape.to_vec(),
-            bytes,
-        });
+        };
+        assert_eq!(
+            Some(bytes.len() as u64),
+            record.n_bytes(),
+            "bytes of {name}"
+        );
+        self.tensors.push(Pending { record, bytes });
         self
     }
 
@@ -156,38 +155,123 @@ fn write_file(
     entries: &[(String, Value)],
     tensors: &[Pending],
 ) -> io::Result<()> {
-    let alignment = alignment(entries);
-    let mut header = Vec::new();
-    header.extend_from_slice(b"GGUF");
-    header.extend_from_slice(&3_u32.to_le_bytes());
-    header.extend_from_slice(&(tensors.len() as u64).to_le_bytes());
-    header.extend_from_slice(&(entries.len() as u64).to_le_bytes());
-    for (key, value) in entries {
-        put_string(&mut header, key.as_bytes());
-        header.extend_from_slice(&value.type_id().to_le_bytes());
-        put_value(&mut header, value);
-    }
-    let mut offset = 0_u64;
-    for tensor in tensors {
-        put_string(&mut header, tensor.name.as_bytes());
-        header.extend_from_slice(&(tensor.shape.len() as u32).to_le_bytes());
-        for n in &tensor.shape {
-            header.extend_from_slice(&n.to_le_bytes());
-        }
-        header.extend_from_slice(&tensor.kind.id().to_le_bytes());
-        header.extend_from_slice(&offset.to_le_bytes());
-        // llama.cpp demands exactly the running sum of padded sizes.
-        offset += (tensor.bytes.len() as u64).next_multiple_of(alignment);
-    }
-    pad(&mut header, alignment);
-    out.write_all(&header)?;
-    for tensor in tensors {
+    let records: Vec<TensorRecord> = tensors
+        .iter()
+        .map(|pending| pending.record.clone())
+        .collect();
+    let layout = Layout::new(entries, &records);
+    out.write_all(layout.header())?;
+    for (tensor, place) in tensors.iter().zip(layout.tensors()) {
         out.write_all(&tensor.bytes)?;
-        let padding =
-            (tensor.bytes.len() as u64).next_multiple_of(alignment) - tensor.bytes.len() as u64;
-        out.write_all(&vec![0; padding as usize])?;
+        out.write_all(&vec![0; place.padding as usize])?;
     }
     Ok(())
+}
+
+/// A tensor of a file that is to be written.
+#[derive(Clone, Debug)]
+pub struct TensorRecord {
+    /// Name as in the file.
+    pub name: String,
+    /// Encoding.
+    pub kind: QuantKind,
+    /// Dimensions in ggml order.
+    pub shape: Vec<u64>,
+}
+
+impl TensorRecord {
+    /// Bytes of the encoded tensor; `None` when rows are no whole blocks or the size overflows.
+    pub fn n_bytes(&self) -> Option<u64> {
+        tensor_bytes(self.kind, &self.shape).and_then(|bytes| u64::try_from(bytes).ok())
+    }
+}
+
+/// Where the bytes of one tensor go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// From the start of the file.
+    pub offset: u64,
+    /// Size of the tensor.
+    pub n_bytes: u64,
+    /// Zeros after it, up to the alignment.
+    pub padding: u64,
+}
+
+/// A file before its tensors have bytes: the header, and where each tensor goes. A writer that
+/// makes tensors one after another writes the header, then each tensor and its padding.
+#[derive(Debug)]
+pub struct Layout {
+    header: Vec<u8>,
+    tensors: Vec<Place>,
+}
+
+impl Layout {
+    /// The layout of a file with these metadata entries and tensors, in this order.
+    ///
+    /// # Panics
+    /// If a tensor has rows of partial blocks, or sizes overflow: a tensor that was read from
+    /// a file has neither, and what is to be encoded is to be asked for its
+    /// [size](TensorRecord::n_bytes) first.
+    pub fn new(entries: &[(String, Value)], tensors: &[TensorRecord]) -> Self {
+        let alignment = alignment(entries);
+        let mut header = Vec::new();
+        header.extend_from_slice(b"GGUF");
+        header.extend_from_slice(&3_u32.to_le_bytes());
+        header.extend_from_slice(&(tensors.len() as u64).to_le_bytes());
+        header.extend_from_slice(&(entries.len() as u64).to_le_bytes());
+        for (key, value) in entries {
+            put_string(&mut header, key.as_bytes());
+            header.extend_from_slice(&value.type_id().to_le_bytes());
+            put_value(&mut header, value);
+        }
+        let mut places = Vec::with_capacity(tensors.len());
+        let mut offset = 0_u64;
+        for tensor in tensors {
+            put_string(&mut header, tensor.name.as_bytes());
+            header.extend_from_slice(&(tensor.shape.len() as u32).to_le_bytes());
+            for n in &tensor.shape {
+                header.extend_from_slice(&n.to_le_bytes());
+            }
+            header.extend_from_slice(&tensor.kind.id().to_le_bytes());
+            header.extend_from_slice(&offset.to_le_bytes());
+            let n_bytes = tensor.n_bytes().expect("a tensor of a size");
+            // llama.cpp demands exactly the running sum of padded sizes.
+            let padding = n_bytes.next_multiple_of(alignment) - n_bytes;
+            places.push(Place {
+                offset,
+                n_bytes,
+                padding,
+            });
+            offset = offset
+                .checked_add(n_bytes + padding)
+                .expect("a file of a size");
+        }
+        pad(&mut header, alignment);
+        for place in &mut places {
+            place.offset += header.len() as u64;
+        }
+        Self {
+            header,
+            tensors: places,
+        }
+    }
+
+    /// The bytes before the first tensor, padding included.
+    pub fn header(&self) -> &[u8] {
+        &self.header
+    }
+
+    /// The places of the tensors, in order; each begins where the one before it has ended.
+    pub fn tensors(&self) -> &[Place] {
+        &self.tensors
+    }
+
+    /// Size of the whole file.
+    pub fn file_bytes(&self) -> u64 {
+        let header = self.header.len() as u64;
+        let last = self.tensors.last();
+        last.map_or(header, |place| place.offset + place.n_bytes + place.padding)
+    }
 }
 
 fn alignment(entries: &[(String, Value)]) -> u64 {
