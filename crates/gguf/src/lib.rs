@@ -5,6 +5,7 @@
 //!
 //! Start at [`Gguf::open`], then `header.rs`.
 
+mod array;
 mod cursor;
 mod error;
 mod header;
@@ -13,9 +14,12 @@ mod map;
 mod metadata;
 mod reader;
 mod shards;
+mod value;
 mod write;
 
+pub use array::Array;
 pub use error::Error;
-pub use metadata::{Metadata, Value};
+pub use metadata::Metadata;
 pub use reader::{Gguf, Tensor, TokenId};
+pub use value::Value;
 pub use write::Writer;

@@ -1,6 +1,6 @@
-//! The bytes of a file: mapped, borrowed or owned. The crate's only unsafe call is here.
+//! The bytes of a file: mapped, borrowed or owned.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::path::Path;
 
 use memmap2::Mmap;
@@ -21,8 +21,13 @@ impl Bytes {
             path: path.to_owned(),
             source,
         };
-        let file = File::open(path).map_err(wrap)?;
-        if file.metadata().map_err(wrap)?.len() == 0 {
+        let file = open(path).map_err(wrap)?;
+        let metadata = file.metadata().map_err(wrap)?;
+        if !metadata.is_file() {
+            let path = path.to_owned();
+            return Err(Error::NotAFile { path });
+        }
+        if metadata.len() == 0 {
             return Ok(Self::Static(&[]));
         }
         // SAFETY: the mapping is read-only and private to this value, and all reads through it
@@ -35,6 +40,16 @@ impl Bytes {
         let map = unsafe { Mmap::map(&file) };
         map.map(Self::Mapped).map_err(wrap)
     }
+}
+
+/// Opens for reading, without waiting: a pipe under a model's name would block until somebody
+/// writes into it.
+fn open(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    options.open(path)
 }
 
 impl std::ops::Deref for Bytes {
