@@ -272,7 +272,7 @@ fn a_list_per_layer_must_be_uniform() {
     let error = keys(&[4, 4, 8]).refused("deepseek2.attention.head_count");
     assert_names(&error, "it must be the same in all layers");
     let error = keys(&[]).refused("deepseek2.attention.head_count");
-    assert_names(&error, "at least one value is needed");
+    assert_names(&error, "one value for each layer is needed");
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn shrunk(config: Config) -> Config {
         qk_rope_head_dim: 16,
         v_head_dim: 32,
         q_lora_rank: config.q_lora_rank.map(|_| 32),
-        kv_lora_rank: 32,
+        kv_lora_rank: 64,
         intermediate_size: 32,
         moe_intermediate_size: 32,
         ..config
