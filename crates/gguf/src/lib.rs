@@ -1,7 +1,8 @@
 //! GGUF files: reading (mapped, checked) and writing, single files and shards.
 //!
 //! Nothing here knows an architecture or a device. Every number in a file is hostile
-//! until checked; `limits.rs` holds every bound, `map.rs` the only unsafe call.
+//! until checked; `limits.rs` holds every bound, unsafe calls are in `map.rs`,
+//! which maps files, and `sigbus.rs`, which answers for mapped files that are cut short.
 //!
 //! Start at [`Gguf::open`], then `header.rs`.
 
@@ -14,6 +15,8 @@ mod map;
 mod metadata;
 mod reader;
 mod shards;
+#[cfg(unix)]
+mod sigbus;
 mod value;
 mod write;
 

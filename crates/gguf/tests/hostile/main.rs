@@ -9,5 +9,6 @@ mod containers;
 mod exhaustion;
 mod files;
 mod shards;
+mod shortened;
 mod tensors;
 mod verdict;
