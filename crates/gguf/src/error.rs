@@ -36,7 +36,7 @@ pub enum Error {
         remaining: usize,
     },
     #[error(
-        "{file}: {count} {what} are more than the file or this program can hold (at most {limit})"
+        "{file}: {count} {what} cannot fit in the file, or are more than any model has (at most {limit})"
     )]
     TooMany {
         file: String,
