@@ -46,7 +46,12 @@ fn names_say_something() {
 
 #[test]
 fn every_unsafe_block_is_argued_and_lies_where_it_may() {
-    const MAY: [&str; 3] = ["crates/gguf/src/map.rs", "crates/topology/", "crates/cpu/"];
+    const MAY: [&str; 4] = [
+        "crates/gguf/src/map.rs",
+        "crates/gguf/src/sigbus.rs",
+        "crates/topology/",
+        "crates/cpu/",
+    ];
     let mut wrong = Vec::new();
     for path in sources() {
         let relative = path

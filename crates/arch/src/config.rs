@@ -117,7 +117,7 @@ impl Config {
             .unwrap_or(0);
         let intermediate_size = keys.need("feed_forward_length", 1, MAX_DIM)?;
         let (yarn, rope_linear_factor) = rope_scaling(&keys)?;
-        Ok(Self {
+        let config = Self {
             name: metadata
                 .str("general.name")?
                 .unwrap_or("unnamed")
@@ -153,13 +153,23 @@ impl Config {
                 )?
                 .ok_or_else(|| keys.missing("attention.layer_norm_rms_epsilon"))?,
             rope_base: keys
-                .float("rope.freq_base", "it must be finite and above 0", |base| {
-                    base > 0.0
-                })?
+                .float(
+                    "rope.freq_base",
+                    "it must be finite and at least 1",
+                    |base| base >= 1.0,
+                )?
                 .unwrap_or(10_000.0),
             rope_linear_factor,
             yarn,
-        })
+        };
+        // Finite factors may still have a product that is not.
+        let scale = config.kq_scale();
+        if !(scale.is_finite() && scale > 0.0) {
+            let rule = "the softmax scale that follows must be finite and above 0";
+            let value = config.yarn.map_or(0.0, |yarn| yarn.log_multiplier);
+            return Err(keys.range("rope.scaling.yarn_log_multiplier", &value.to_string(), rule));
+        }
+        Ok(config)
     }
 
     /// `qk_nope_head_dim + qk_rope_head_dim` (192).
@@ -276,10 +286,11 @@ impl Experts {
             .count("expert_group_count", 0, 1024)?
             .unwrap_or(1)
             .max(1);
-        let topk_group = keys
-            .count("expert_group_used_count", 0, n_group)?
-            .unwrap_or(n_group)
-            .max(1);
+        let topk_group = match n_group {
+            // One group is no grouping; converters write 0, 1 or nothing.
+            1 => keys.count("expert_group_used_count", 0, 1).map(|_| 1)?,
+            _ => keys.need("expert_group_used_count", 1, n_group - 1)?,
+        };
         if n_routed > 0 && !n_routed.is_multiple_of(n_group) {
             return Err(keys.range(
                 "expert_group_count",

@@ -37,10 +37,12 @@ pub enum Error {
     #[error("{file}: {what} {found}, but the vocabulary has {expected} tokens")]
     Vocabulary {
         file: String,
-        what: &'static str,
+        what: String,
         found: u64,
         expected: u64,
     },
+    #[error("{file}: merge {index} is not two tokens with a space between")]
+    Merge { file: String, index: usize },
     #[error("model spec {spec:?}: {problem}")]
     Spec { spec: String, problem: String },
 }

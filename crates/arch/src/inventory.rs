@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use perigee_gguf::Gguf;
 use perigee_quant::QuantKind;
 
-use crate::{Config, Error};
+use crate::{Config, Error, vocabulary};
 
 /// What a tensor does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -241,7 +241,7 @@ pub fn inventory(gguf: &Gguf, config: &Config) -> Result<Inventory, Error> {
     for expected in &tensors {
         check(gguf, expected)?;
     }
-    check_vocabulary(gguf, config)?;
+    vocabulary::check(gguf.metadata(), config)?;
     let known: HashSet<&str> = tensors
         .iter()
         .map(|expected| expected.name.as_str())
@@ -300,34 +300,6 @@ fn check(gguf: &Gguf, expected: &Expected) -> Result<(), Error> {
             tensor: expected.name.clone(),
             found: tensor.kind.name(),
         });
-    }
-    Ok(())
-}
-
-fn check_vocabulary(gguf: &Gguf, config: &Config) -> Result<(), Error> {
-    let metadata = gguf.metadata();
-    let Some(tokens) = metadata.byte_strings("tokenizer.ggml.tokens")? else {
-        return Ok(());
-    };
-    let (file, expected) = (metadata.file().to_owned(), tokens.len() as u64);
-    if config.vocab_size as u64 != expected {
-        return Err(Error::Vocabulary {
-            file,
-            what: "the embedding rows are",
-            found: config.vocab_size as u64,
-            expected,
-        });
-    }
-    for key in ["bos", "eos", "padding", "unknown", "eot"] {
-        let id = metadata.u32(&format!("tokenizer.ggml.{key}_token_id"))?;
-        if let Some(id) = id.filter(|&id| u64::from(id) >= expected) {
-            return Err(Error::Vocabulary {
-                file,
-                what: "a special token id is",
-                found: id.into(),
-                expected,
-            });
-        }
     }
     Ok(())
 }

@@ -4,6 +4,9 @@ use perigee_gguf::{Metadata, Value};
 
 use crate::Error;
 
+/// The number of layers, itself never a list.
+const LAYERS: &str = "block_count";
+
 /// The keys `deepseek2.*` of a file.
 pub(crate) struct Keys<'a> {
     metadata: &'a Metadata,
@@ -32,11 +35,14 @@ impl<'a> Keys<'a> {
         let key = Self::full(name);
         let values = match self.metadata.get(&key) {
             None => return Ok(None),
-            Some(Value::Array(_)) => self.metadata.u32s(&key)?.unwrap_or_default(),
+            Some(Value::Array(values)) if name != LAYERS => {
+                self.check_per_layer(name, values.len())?;
+                self.metadata.u32s(&key)?.unwrap_or_default()
+            }
             Some(_) => self.metadata.u32(&key)?.into_iter().collect(),
         };
         let Some(&value) = values.first() else {
-            return Err(self.range(name, "an empty list", "at least one value is needed"));
+            return Ok(None);
         };
         if values.iter().any(|&other| other != value) {
             return Err(self.range(
@@ -50,6 +56,17 @@ impl<'a> Keys<'a> {
             return Err(self.range(name, &value.to_string(), rule));
         }
         Ok(Some(value as usize))
+    }
+
+    /// A list has one value for each layer, neither less nor more.
+    fn check_per_layer(&self, name: &str, len: usize) -> Result<(), Error> {
+        let n_layers = self.metadata.u32(&Self::full(LAYERS))?;
+        let n_layers = n_layers.ok_or_else(|| self.missing(LAYERS))?;
+        if len == 0 || len as u64 != u64::from(n_layers) {
+            let rule = "one value for each layer is needed";
+            return Err(self.range(name, &format!("a list of {len}"), rule));
+        }
+        Ok(())
     }
 
     /// As [`Keys::count`], demanded.

@@ -15,6 +15,7 @@ mod keys;
 mod memory;
 mod shapes;
 mod spec;
+mod vocabulary;
 
 pub use config::{Config, Gating, Yarn};
 pub use error::Error;

@@ -3,10 +3,12 @@
 use crate::Error;
 
 /// A position in the bytes of a header.
+#[derive(Clone)]
 pub(crate) struct Cursor<'a> {
     file: &'a str,
     bytes: &'a [u8],
     position: usize,
+    budget: Option<(&'static str, usize)>,
 }
 
 impl<'a> Cursor<'a> {
@@ -16,7 +18,18 @@ impl<'a> Cursor<'a> {
             file,
             bytes,
             position: 0,
+            budget: None,
         }
+    }
+
+    /// From here on no more than `most` bytes may be read; `what` is what there are too many of.
+    pub(crate) fn set_budget(&mut self, what: &'static str, most: usize) {
+        self.budget = Some((what, most));
+    }
+
+    /// As much as remains may be read again.
+    pub(crate) fn lift_budget(&mut self) {
+        self.budget = None;
     }
 
     /// Bytes read so far.
@@ -33,6 +46,17 @@ impl<'a> Cursor<'a> {
     pub(crate) fn take(&mut self, what: &'static str, n: u64) -> Result<&'a [u8], Error> {
         match usize::try_from(n) {
             Ok(n) if n <= self.remaining() => {
+                if let Some((what, left)) = &mut self.budget {
+                    let Some(rest) = left.checked_sub(n) else {
+                        return Err(Error::TooMany {
+                            file: self.file.to_owned(),
+                            what,
+                            count: n as u64,
+                            limit: *left as u64,
+                        });
+                    };
+                    *left = rest;
+                }
                 let taken = &self.bytes[self.position..self.position + n];
                 self.position += n;
                 Ok(taken)
@@ -50,16 +74,6 @@ impl<'a> Cursor<'a> {
     fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], Error> {
         let taken = self.take(what, N as u64)?;
         Ok(taken.try_into().expect("take returned N bytes"))
-    }
-
-    /// A u8.
-    pub(crate) fn u8(&mut self, what: &'static str) -> Result<u8, Error> {
-        self.array(what).map(u8::from_le_bytes)
-    }
-
-    /// A u16.
-    pub(crate) fn u16(&mut self, what: &'static str) -> Result<u16, Error> {
-        self.array(what).map(u16::from_le_bytes)
     }
 
     /// A u32.

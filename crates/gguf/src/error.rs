@@ -10,6 +10,8 @@ use std::path::PathBuf;
 pub enum Error {
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
+    #[error("{}: not a regular file", path.display())]
+    NotAFile { path: PathBuf },
     #[error("{}: no GGUF file in this folder", folder.display())]
     NoModel { folder: PathBuf },
     #[error("{}: holds several models ({found}); name one of their files", folder.display())]
@@ -33,7 +35,9 @@ pub enum Error {
         needed: u64,
         remaining: usize,
     },
-    #[error("{file}: {count} {what} cannot fit in the file (at most {limit})")]
+    #[error(
+        "{file}: {count} {what} cannot fit in the file, or are more than any model has (at most {limit})"
+    )]
     TooMany {
         file: String,
         what: &'static str,

@@ -1,14 +1,15 @@
 //! One file's header: metadata and tensor records, checked against the file's own length.
 
+use std::collections::HashSet;
+
 use perigee_quant::QuantKind;
-use rustc_hash::FxHashSet;
 
 use crate::cursor::Cursor;
 use crate::limits::{
-    DEFAULT_ALIGNMENT, HEADER_BYTES, MAX_ALIGNMENT, MAX_DIMENSIONS, MAX_KEY_BYTES,
-    MAX_TENSOR_NAME_BYTES, MAX_TENSORS, MIN_ENTRY_BYTES, MIN_TENSOR_BYTES,
+    DEFAULT_ALIGNMENT, HEADER_BYTES, MAX_ALIGNMENT, MAX_DIMENSIONS, MAX_ENTRIES, MAX_KEY_BYTES,
+    MAX_METADATA_BYTES, MAX_TENSOR_NAME_BYTES, MAX_TENSORS, MIN_ENTRY_BYTES, MIN_TENSOR_BYTES,
 };
-use crate::metadata::read_value;
+use crate::value::read_value;
 use crate::{Error, Metadata, Tensor};
 
 /// What a header says, after every check that one file allows.
@@ -52,9 +53,11 @@ pub(crate) fn parse(file: &str, bytes: &[u8], shard: usize) -> Result<Header, Er
         file,
         "metadata entries",
         n_entries,
-        cursor.remaining() / MIN_ENTRY_BYTES,
+        MAX_ENTRIES.min(cursor.remaining() / MIN_ENTRY_BYTES),
     )?;
+    cursor.set_budget("bytes of metadata", MAX_METADATA_BYTES);
     let metadata = read_metadata(&mut cursor, file, n_entries)?;
+    cursor.lift_budget();
     let alignment = alignment(&metadata, file)?;
     let n_tensors = bounded(
         file,
@@ -97,7 +100,7 @@ fn read_metadata(cursor: &mut Cursor<'_>, file: &str, n: usize) -> Result<Metada
         })?;
         let id = cursor.u32("a value type")?;
         let value = read_value(cursor, file, key, id)?;
-        metadata.insert(key.to_owned(), value)?;
+        metadata.insert(key, value)?;
     }
     Ok(metadata)
 }
@@ -121,10 +124,10 @@ fn read_tensors(
     shard: usize,
 ) -> Result<Vec<Tensor>, Error> {
     let mut tensors = Vec::with_capacity(n);
-    let mut names = FxHashSet::default();
+    let mut names = HashSet::with_capacity(n);
     for index in 0..n {
-        let tensor = read_tensor(cursor, file, index, shard)?;
-        if !names.insert(tensor.name.clone()) {
+        let (name, tensor) = read_tensor(cursor, file, index, shard)?;
+        if !names.insert(name) {
             return Err(Error::DuplicateTensor {
                 file: file.to_owned(),
                 tensor: tensor.name,
@@ -135,12 +138,13 @@ fn read_tensors(
     Ok(tensors)
 }
 
-fn read_tensor(
-    cursor: &mut Cursor<'_>,
+/// One record, and its name where it lies in the file.
+fn read_tensor<'a>(
+    cursor: &mut Cursor<'a>,
     file: &str,
     index: usize,
     shard: usize,
-) -> Result<Tensor, Error> {
+) -> Result<(&'a str, Tensor), Error> {
     let name = cursor.string("a tensor name", MAX_KEY_BYTES)?;
     if name.is_empty() || name.len() > MAX_TENSOR_NAME_BYTES {
         return Err(Error::TensorNameLength {
@@ -201,14 +205,15 @@ fn read_tensor(
             shape,
         });
     };
-    Ok(Tensor {
+    let tensor = Tensor {
         name: tensor,
         kind,
         shape,
         shard,
         offset,
         n_bytes,
-    })
+    };
+    Ok((name, tensor))
 }
 
 /// `rows · row_bytes`, or `None` when that is beyond memory.

@@ -6,6 +6,11 @@ pub(crate) const HEADER_BYTES: usize = 24;
 pub(crate) const MIN_ENTRY_BYTES: usize = 13;
 /// Smallest tensor record: name length, one name byte, no dimension, type and offset.
 pub(crate) const MIN_TENSOR_BYTES: usize = 24;
+/// Most metadata entries: published files have some sixty.
+pub(crate) const MAX_ENTRIES: usize = 1 << 12;
+/// Most bytes of all metadata of a file: those of the family's files take up to 12 MB. Values
+/// take no more memory than in the file, so this bounds both.
+pub(crate) const MAX_METADATA_BYTES: usize = 32 << 20;
 /// Longest key; the format's own bound.
 pub(crate) const MAX_KEY_BYTES: usize = 65_535;
 /// Longest string value: chat templates are kilobytes.
@@ -14,7 +19,7 @@ pub(crate) const MAX_STRING_BYTES: usize = 16 << 20;
 pub(crate) const MAX_ARRAY_LEN: usize = 1 << 21;
 /// Longest tensor name that the engines of the family accept (64 with a terminator).
 pub(crate) const MAX_TENSOR_NAME_BYTES: usize = 63;
-/// Most tensors of a file: the largest models of the family have some 1,100. A sparse file of
+/// Most tensors of a model: the largest of the family have some 1,100. Sparse files of
 /// terabytes could otherwise have the reader reserve as much memory.
 pub(crate) const MAX_TENSORS: usize = 1 << 16;
 /// Most dimensions of a tensor.

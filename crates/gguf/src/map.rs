@@ -1,6 +1,6 @@
-//! The bytes of a file: mapped, borrowed or owned. The crate's only unsafe call is here.
+//! The bytes of a file: mapped, borrowed or owned.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::path::Path;
 
 use memmap2::Mmap;
@@ -9,7 +9,12 @@ use crate::Error;
 
 /// Where the bytes of a shard are.
 pub(crate) enum Bytes {
-    Mapped(Mmap),
+    /// Fields go in this order: a range must not be watched after it is unmapped.
+    Mapped {
+        #[cfg(unix)]
+        _watch: crate::sigbus::Watch,
+        map: Mmap,
+    },
     Static(&'static [u8]),
     Owned(Vec<u8>),
 }
@@ -21,20 +26,40 @@ impl Bytes {
             path: path.to_owned(),
             source,
         };
-        let file = File::open(path).map_err(wrap)?;
-        if file.metadata().map_err(wrap)?.len() == 0 {
+        let file = open(path).map_err(wrap)?;
+        let metadata = file.metadata().map_err(wrap)?;
+        if !metadata.is_file() {
+            let path = path.to_owned();
+            return Err(Error::NotAFile { path });
+        }
+        if metadata.len() == 0 {
             return Ok(Self::Static(&[]));
         }
         // SAFETY: the mapping is read-only and private to this value, and all reads through it
         // are of plain bytes, for which every bit pattern is valid. What cannot be promised is
         // that no other process changes the file meanwhile: one that truncates it makes reads
-        // beyond its new end raise SIGBUS and stop this process, and one that rewrites it makes
-        // reads return other bytes. Neither can corrupt this process's own memory. The header
+        // beyond its new end raise SIGBUS, which stops this process with a message (`sigbus.rs`),
+        // and one that rewrites it makes reads return other bytes. Neither can corrupt this process's own memory. The header
         // is parsed once, into owned values, and never read again, so that a later change can
         // not contradict what was checked.
         let map = unsafe { Mmap::map(&file) };
-        map.map(Self::Mapped).map_err(wrap)
+        let map = map.map_err(wrap)?;
+        Ok(Self::Mapped {
+            #[cfg(unix)]
+            _watch: crate::sigbus::Watch::new(path, &map),
+            map,
+        })
     }
+}
+
+/// Opens for reading, without waiting: a pipe under a model's name would block until somebody
+/// writes into it.
+fn open(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    options.open(path)
 }
 
 impl std::ops::Deref for Bytes {
@@ -42,7 +67,7 @@ impl std::ops::Deref for Bytes {
 
     fn deref(&self) -> &[u8] {
         match self {
-            Self::Mapped(map) => map,
+            Self::Mapped { map, .. } => map,
             Self::Static(bytes) => bytes,
             Self::Owned(bytes) => bytes,
         }

@@ -1,11 +1,12 @@
 //! Opening models.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use perigee_quant::QuantKind;
-use rustc_hash::FxHashMap;
 
 use crate::header::{self, Header};
+use crate::limits::MAX_TENSORS;
 use crate::map::Bytes;
 use crate::shards::{self, Split};
 use crate::{Error, Metadata};
@@ -41,7 +42,8 @@ pub struct Gguf {
     shards: Vec<Shard>,
     metadata: Metadata,
     tensors: Vec<Tensor>,
-    by_name: FxHashMap<String, usize>,
+    // Names come from files: with a hash that is not seeded they could be made to collide.
+    by_name: HashMap<String, usize>,
 }
 
 impl Gguf {
@@ -66,7 +68,9 @@ impl Gguf {
     fn open_split(path: &Path, split: Split) -> Result<Self, Error> {
         let mut shards = Vec::with_capacity(split.count.into());
         let mut tensors = Vec::new();
-        let mut first: Option<(Metadata, Split)> = None;
+        let mut metadata = None;
+        // By shard: where each states how many tensors there are in all.
+        let mut totals = Vec::new();
         for number in 0..split.count {
             let path = shards::sibling(path, split, number)?;
             if !path.exists() {
@@ -75,24 +79,29 @@ impl Gguf {
             let (shard, header) = open_shard(&path, number.into())?;
             let found = Split::of(&header.metadata)?;
             check_split(&path, split.count, number, found)?;
+            totals.push(found.and_then(|found| found.n_tensors));
             shards.push(shard);
             tensors.extend(header.tensors);
-            if let (None, Some(found)) = (&first, found) {
-                first = Some((header.metadata, found));
+            if tensors.len() > MAX_TENSORS {
+                return Err(Error::TooMany {
+                    file: path.display().to_string(),
+                    what: "tensors in all shards",
+                    count: tensors.len() as u64,
+                    limit: MAX_TENSORS as u64,
+                });
+            }
+            metadata.get_or_insert(header.metadata);
+        }
+        for (shard, total) in shards.iter().zip(totals) {
+            if let Some(expected) = total.filter(|&total| total != tensors.len() as u64) {
+                return Err(Error::TensorCount {
+                    file: shard.path.display().to_string(),
+                    expected,
+                    found: tensors.len(),
+                });
             }
         }
-        let (metadata, found) = first.expect("a split model has at least two shards");
-        if let Some(expected) = found
-            .n_tensors
-            .filter(|&expected| expected != tensors.len() as u64)
-        {
-            let file = metadata.file().to_owned();
-            return Err(Error::TensorCount {
-                file,
-                expected,
-                found: tensors.len(),
-            });
-        }
+        let metadata = metadata.expect("a split model has at least two shards");
         Self::new(shards, metadata, tensors)
     }
 
@@ -125,7 +134,7 @@ impl Gguf {
     }
 
     fn new(shards: Vec<Shard>, metadata: Metadata, tensors: Vec<Tensor>) -> Result<Self, Error> {
-        let mut by_name = FxHashMap::default();
+        let mut by_name = HashMap::with_capacity(tensors.len());
         for (i, tensor) in tensors.iter().enumerate() {
             if by_name.insert(tensor.name.clone(), i).is_some() {
                 let file = shards[tensor.shard].path.display().to_string();

@@ -29,7 +29,7 @@ impl Writer {
         Self::default()
     }
 
-    /// Adds a metadata entry. An array takes its element type from its first element.
+    /// Adds a metadata entry.
     pub fn metadata(&mut self, key: &str, value: Value) -> &mut Self {
         self.entries.push((key.to_owned(), value));
         self
@@ -292,7 +292,7 @@ fn put_string(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(text);
 }
 
-fn put_value(out: &mut Vec<u8>, value: &Value) {
+pub(crate) fn put_value(out: &mut Vec<u8>, value: &Value) {
     match value {
         Value::U8(v) => out.push(*v),
         Value::I8(v) => out.push(v.cast_unsigned()),
@@ -307,12 +307,11 @@ fn put_value(out: &mut Vec<u8>, value: &Value) {
         Value::F64(v) => out.extend_from_slice(&v.to_le_bytes()),
         Value::Str(text) => put_string(out, text),
         Value::Array(items) => {
-            // An empty array needs some element type; u32 is as good as any.
-            let element = items.first().map_or(4, Value::type_id);
-            out.extend_from_slice(&element.to_le_bytes());
+            out.extend_from_slice(&items.element_type().to_le_bytes());
             out.extend_from_slice(&(items.len() as u64).to_le_bytes());
-            for item in items {
-                put_value(out, item);
+            match items.strings() {
+                Some(strings) => strings.for_each(|text| put_string(out, text)),
+                None => out.extend_from_slice(items.encoded()),
             }
         }
     }

@@ -1,9 +1,11 @@
 //! Reproducible random weights.
 
+use crate::splitmix::SplitMix;
+
 /// A stream of pseudo-gaussian values that depends on nothing but its seed: integer
 /// arithmetic and one multiplication, so every machine draws the same bits.
 pub(crate) struct Gaussian {
-    state: u64,
+    random: SplitMix,
 }
 
 impl Gaussian {
@@ -16,21 +18,14 @@ impl Gaussian {
             .fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
                 (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
             });
-        Self { state }
-    }
-
-    /// SplitMix64 (Steele, Lea, Flood 2014).
-    fn bits(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        Self {
+            random: SplitMix::new(state),
+        }
     }
 
     /// Mean 0, variance 1, bounded by ±3.47: the sum of four 16-bit uniform values.
     fn sample(&mut self) -> f32 {
-        let bits = self.bits();
+        let bits = self.random.bits();
         let sum: i32 = (0..4).map(|i| i32::from((bits >> (16 * i)) as u16)).sum();
         // Each uniform has variance (2^32 - 1) / 12, four of them a third of 2^32.
         const INVERSE_DEVIATION: f32 = 1.0 / 37_837.227;

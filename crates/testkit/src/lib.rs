@@ -5,7 +5,7 @@
 //! family can be tested without a download. [`Reference`] runs such a file in f64
 //! straight from the dequantised tensors, in the naive attention form: slow, plain,
 //! and written without a glance at the `model` crate, so that the two can disagree.
-//! [`norms`] measures how far two sets of logits are apart.
+//! [`hostile`] takes valid files apart and puts lies into them. [`norms`] measures how far two sets of logits are apart.
 //!
 //! Knows no kernels, no KV cache, no engine. Start at [`Synthetic`].
 
@@ -13,16 +13,19 @@
 
 mod demo;
 mod gaussian;
+pub mod hostile;
 mod keys;
 pub mod norms;
 pub mod parity;
 pub mod reference;
 pub mod shapes;
+mod splitmix;
 mod synthetic;
 mod vocabulary;
 mod weights;
 
 pub use demo::demo_gguf;
 pub use reference::Reference;
+pub use splitmix::SplitMix;
 pub use synthetic::{Kinds, Synthetic};
 pub use vocabulary::Vocabulary;

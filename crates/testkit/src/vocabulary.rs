@@ -87,7 +87,7 @@ impl Vocabulary {
     /// Adds the `tokenizer.ggml.*` keys.
     pub fn write(&self, writer: &mut Writer) {
         let text = |s: &str| Value::Str(s.as_bytes().to_vec());
-        let texts = |list: &[String]| Value::Array(list.iter().map(|s| text(s)).collect());
+        let texts = |list: &[String]| Value::strings(list);
         let id = |index: usize| Value::U32(u32::try_from(index).expect("a small vocabulary"));
         let types = (0..self.tokens.len())
             .map(|i| Value::I32(if i < self.n_ordinary { NORMAL } else { CONTROL }));
@@ -95,7 +95,7 @@ impl Vocabulary {
             .metadata("tokenizer.ggml.model", text("gpt2"))
             .metadata("tokenizer.ggml.pre", text("kimi-k2"))
             .metadata("tokenizer.ggml.tokens", texts(&self.tokens))
-            .metadata("tokenizer.ggml.token_type", Value::Array(types.collect()))
+            .metadata("tokenizer.ggml.token_type", Value::array(types))
             .metadata("tokenizer.ggml.merges", texts(&self.merges))
             .metadata("tokenizer.ggml.bos_token_id", id(self.n_ordinary))
             .metadata("tokenizer.ggml.eos_token_id", id(self.n_ordinary + EOS))

@@ -7,7 +7,7 @@ use perigee_testkit::{Synthetic, shapes};
 use crate::models::{Keys, assert_names};
 
 fn per_layer(values: &[u32]) -> Value {
-    Value::Array(values.iter().copied().map(Value::U32).collect())
+    Value::array(values.iter().copied().map(Value::U32))
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn a_list_per_layer_must_be_uniform() {
     let error = keys(&[4, 4, 8]).refused("deepseek2.attention.head_count");
     assert_names(&error, "it must be the same in all layers");
     let error = keys(&[]).refused("deepseek2.attention.head_count");
-    assert_names(&error, "at least one value is needed");
+    assert_names(&error, "one value for each layer is needed");
 }
 
 #[test]
@@ -299,7 +299,7 @@ fn the_vocabulary_size_may_come_from_the_token_list() {
     assert_eq!(keys.accepted().vocab_size, 3);
     let empty = Keys::kimi()
         .without("vocab_size")
-        .set_full("tokenizer.ggml.tokens", Value::Array(Vec::new()));
+        .set_full("tokenizer.ggml.tokens", Value::array([]));
     empty.refused("deepseek2.vocab_size");
 }
 

@@ -115,7 +115,7 @@ proptest! {
         groups in 1usize..8, per in 1usize..64, tg in 0usize..8, used in 0usize..512, shared in 0usize..64, sig in any::<bool>(), norm in any::<bool>(),
         scale in 0.01f32..100.0, eps in 1e-9f32..1.0, base in 1.0f32..1e6, y in proptest::option::of((1.0f32..128.0, 1u32..1<<20, 0.1f32..64.0, 0.1f32..4.0, -1.0f32..1.0)),
         lin in 1.0f32..64.0, l in 0usize..3) {
-        let topk_group = 1 + tg % groups;
+        let topk_group = 1 + tg % (groups - 1).max(1);
         let c = Config { name: "x".into(), n_layers, hidden, vocab_size: vocab, context_length: 4096, n_heads: heads, qk_nope_head_dim: nope,
             qk_rope_head_dim: 2 * rope, v_head_dim: v, q_lora_rank: q, kv_lora_rank: kv, intermediate_size: 77, first_k_dense: dense % (n_layers + 1),
             n_routed_experts: groups * per, n_experts_used: 1 + used % (per * topk_group), n_shared_experts: shared, moe_intermediate_size: 55,

@@ -127,7 +127,7 @@ fn sample() -> Gguf {
         .metadata("text", Value::from("words"))
         .metadata("broken", Value::Str(vec![0xFF]))
         .metadata("flag", Value::Bool(true))
-        .metadata("list", Value::Array(vec![Value::U16(1), Value::U16(2)]))
+        .metadata("list", Value::array([Value::U16(1), Value::U16(2)]))
         .metadata("names", Value::strings(["a", "b"]));
     Gguf::from_vec(FILE, writer.to_bytes()).expect("the writer's own file is valid")
 }

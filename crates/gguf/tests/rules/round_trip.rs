@@ -30,11 +30,11 @@ pub(crate) fn values() -> Vec<(String, Value)> {
     ];
     let mut values = Vec::new();
     for (name, value) in scalars {
-        let list = Value::Array(vec![value.clone(), value.clone(), value.clone()]);
+        let list = Value::array([value.clone(), value.clone(), value.clone()]);
         values.push((format!("scalar.{name}"), value));
         values.push((format!("array.{name}"), list));
     }
-    values.push(("array.empty".to_owned(), Value::Array(Vec::new())));
+    values.push(("array.empty".to_owned(), Value::array([])));
     values.push(("str.empty".to_owned(), Value::from("")));
     values.push(("f32.infinite".to_owned(), Value::F32(f32::INFINITY)));
     values

@@ -17,8 +17,8 @@ fn entries() -> Vec<(&'static str, Value)> {
     vec![
         (MODEL, text("gpt2")),
         (PRE, text("kimi-k2")),
-        (TOKENS, Value::Array(tokens)),
-        (TYPES, Value::Array(types.collect())),
+        (TOKENS, Value::array(tokens)),
+        (TYPES, Value::array(types)),
         ("tokenizer.ggml.eos_token_id", Value::U32(258)),
         ("tokenizer.ggml.eot_token_id", Value::I64(257)),
         (TEMPLATE, text("{{ messages }}")),
@@ -60,7 +60,7 @@ fn a_file_without_merges_is_read_whole() {
 
 #[test]
 fn merges_change_nothing() {
-    let contradicting = Value::Array(vec![text("a b"), text("Ġ b")]);
+    let contradicting = Value::array(vec![text("a b"), text("Ġ b")]);
     let tokenizer = read(&with("tokenizer.ggml.merges", contradicting)).unwrap();
     assert_eq!(tokenizer.encode_text(" a"), [TokenId(256)]);
 }
@@ -94,15 +94,15 @@ fn unusable_files_are_refused_with_key_and_finding() {
     );
     check(with(PRE, Value::U32(1)), PRE);
     check(
-        with(TOKENS, Value::Array(vec![text("a"); 259])),
+        with(TOKENS, Value::array(vec![text("a"); 259])),
         "single byte 0x00",
     );
-    check(with(TOKENS, Value::Array(vec![Value::U32(1)])), TOKENS);
+    check(with(TOKENS, Value::array(vec![Value::U32(1)])), TOKENS);
     check(
-        with(TYPES, Value::Array(vec![Value::I32(1)])),
+        with(TYPES, Value::array(vec![Value::I32(1)])),
         "1 types for 259 tokens",
     );
-    check(with(TYPES, Value::Array(vec![Value::I32(-1); 259])), TYPES);
+    check(with(TYPES, Value::array(vec![Value::I32(-1); 259])), TYPES);
     for key in END_KEYS {
         check(
             with(key, Value::U32(259)),
