@@ -13,9 +13,11 @@ mod map;
 mod metadata;
 mod reader;
 mod shards;
+mod stream;
 mod write;
 
 pub use error::Error;
 pub use metadata::{Metadata, Value};
 pub use reader::{Gguf, Tensor, TokenId};
-pub use write::Writer;
+pub use stream::Stream;
+pub use write::{Declared, Writer};

@@ -10,10 +10,30 @@ use crate::Value;
 use crate::limits::DEFAULT_ALIGNMENT;
 use crate::shards::suffix;
 
+/// A tensor of a file to be written, without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declared {
+    /// Name, 1 to 63 bytes.
+    pub name: String,
+    /// Encoding.
+    pub kind: QuantKind,
+    /// Dimensions in ggml order: `shape[0]` is contiguous.
+    pub shape: Vec<u64>,
+}
+
+impl Declared {
+    /// Encoded size in bytes; `None` if a row is no whole number of blocks, the shape is empty
+    /// or the size overflows.
+    pub fn n_bytes(&self) -> Option<u64> {
+        let (row_len, dims) = self.shape.split_first()?;
+        let row_bytes = self.kind.row_bytes(usize::try_from(*row_len).ok()?)?;
+        dims.iter()
+            .try_fold(row_bytes as u64, |bytes, &n| bytes.checked_mul(n))
+    }
+}
+
 struct Pending {
-    name: String,
-    kind: QuantKind,
-    shape: Vec<u64>,
+    declared: Declared,
     bytes: Vec<u8>,
 }
 
@@ -47,17 +67,14 @@ impl Writer {
         shape: &[u64],
         bytes: Vec<u8>,
     ) -> &mut Self {
-        let n_rows: u64 = shape[1..].iter().product();
-        let row_bytes = kind
-            .row_bytes(shape[0] as usize)
-            .expect("rows of whole blocks");
-        assert_eq!(bytes.len(), row_bytes * n_rows as usize, "bytes of {name}");
-        self.tensors.push(Pending {
+        let declared = Declared {
             name: name.to_owned(),
             kind,
             shape: shape.to_vec(),
-            bytes,
-        });
+        };
+        let n_bytes = declared.n_bytes().expect("rows of whole blocks");
+        assert_eq!(bytes.len() as u64, n_bytes, "bytes of {name}");
+        self.tensors.push(Pending { declared, bytes });
         self
     }
 
@@ -135,9 +152,7 @@ fn write_atomically(
     entries: &[(String, Value)],
     tensors: &[Pending],
 ) -> io::Result<()> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
+    let partial = partial_path(path);
     let written = (|| {
         let mut file = BufWriter::new(File::create(&partial)?);
         write_file(&mut file, entries, tensors)?;
@@ -151,11 +166,37 @@ fn write_atomically(
     written
 }
 
+/// Where a file grows until it is whole: `PATH.part`.
+pub(crate) fn partial_path(path: &Path) -> PathBuf {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".part");
+    PathBuf::from(partial)
+}
+
 fn write_file(
     out: &mut impl Write,
     entries: &[(String, Value)],
     tensors: &[Pending],
 ) -> io::Result<()> {
+    let alignment = alignment(entries);
+    out.write_all(&header(
+        entries,
+        tensors.iter().map(|tensor| &tensor.declared),
+    )?)?;
+    for tensor in tensors {
+        out.write_all(&tensor.bytes)?;
+        let padding =
+            (tensor.bytes.len() as u64).next_multiple_of(alignment) - tensor.bytes.len() as u64;
+        out.write_all(&vec![0; padding as usize])?;
+    }
+    Ok(())
+}
+
+/// Everything before the first tensor's bytes, padded to the alignment.
+pub(crate) fn header<'a>(
+    entries: &[(String, Value)],
+    tensors: impl ExactSizeIterator<Item = &'a Declared>,
+) -> io::Result<Vec<u8>> {
     let alignment = alignment(entries);
     let mut header = Vec::new();
     header.extend_from_slice(b"GGUF");
@@ -177,20 +218,16 @@ fn write_file(
         header.extend_from_slice(&tensor.kind.id().to_le_bytes());
         header.extend_from_slice(&offset.to_le_bytes());
         // llama.cpp demands exactly the running sum of padded sizes.
-        offset += (tensor.bytes.len() as u64).next_multiple_of(alignment);
+        offset = tensor
+            .n_bytes()
+            .and_then(|n_bytes| offset.checked_add(n_bytes.checked_next_multiple_of(alignment)?))
+            .ok_or_else(|| io::Error::other(format!("tensor {} has no size", tensor.name)))?;
     }
     pad(&mut header, alignment);
-    out.write_all(&header)?;
-    for tensor in tensors {
-        out.write_all(&tensor.bytes)?;
-        let padding =
-            (tensor.bytes.len() as u64).next_multiple_of(alignment) - tensor.bytes.len() as u64;
-        out.write_all(&vec![0; padding as usize])?;
-    }
-    Ok(())
+    Ok(header)
 }
 
-fn alignment(entries: &[(String, Value)]) -> u64 {
+pub(crate) fn alignment(entries: &[(String, Value)]) -> u64 {
     let found = entries.iter().find(|(key, _)| key == "general.alignment");
     match found {
         Some((_, Value::U32(alignment))) => u64::from(*alignment).max(1),
