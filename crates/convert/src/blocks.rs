@@ -142,8 +142,7 @@ fn encode_rows(
         .chunks_exact(row_len)
         .zip(out.chunks_exact_mut(row_bytes));
     for (row, (x, bytes)) in rows.enumerate() {
-        // Not `>`: NaN has to fail too.
-        if let Some(wrong) = x.iter().find(|x| !(x.abs() <= limit)) {
+        if let Some(wrong) = x.iter().find(|x| x.is_nan() || x.abs() > limit) {
             let row = first_row + row;
             return Err(source.error(format!(
                 "row {row} has the weight {wrong}, which {} cannot hold",

@@ -27,7 +27,7 @@ pub enum Error {
     #[error("{}: tensor {tensor} is missing", folder.display())]
     MissingTensor { folder: PathBuf, tensor: String },
     /// The hyper-parameters are those of no model of the family.
-    #[error("config.json does not describe a model of the family: {0}")]
+    #[error(transparent)]
     Config(#[from] perigee_arch::Error),
     #[error("option {option}: {problem}")]
     Option {

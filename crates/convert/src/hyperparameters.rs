@@ -48,7 +48,7 @@ pub(crate) fn read(folder: &Path, name: &str) -> Result<Hyperparameters, Error> 
         check_quantization(quantization)?;
     }
     let selection_bias = text.text("topk_method")? == Some("noaux_tc");
-    let config = as_read_back(&config(&text, name)?)?;
+    let config = as_read_back(&text.file, &config(&text, name)?)?;
     Ok(Hyperparameters {
         config,
         tied_head: text.flag("tie_word_embeddings")?.unwrap_or(false),
@@ -208,13 +208,13 @@ fn rope(text: &Object<'_>) -> Result<(f32, Option<Yarn>), Error> {
 
 /// Demands what readers of the result demand, before hours of work: the metadata is written to
 /// memory and read back.
-fn as_read_back(config: &Config) -> Result<Config, Error> {
+fn as_read_back(file: &Path, config: &Config) -> Result<Config, Error> {
     let mut writer = Writer::new();
     for (key, value) in config.to_metadata(KvLayout::Split) {
         writer.metadata(&key, value);
     }
-    let gguf =
-        Gguf::from_vec("config.json", writer.to_bytes()).map_err(perigee_arch::Error::from)?;
+    let gguf = Gguf::from_vec(&file.display().to_string(), writer.to_bytes())
+        .map_err(perigee_arch::Error::from)?;
     Ok(Config::from_metadata(gguf.metadata())?)
 }
 

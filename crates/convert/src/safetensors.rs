@@ -163,7 +163,7 @@ fn check(
             n_bytes,
         });
     }
-    tensors.sort_by(|a, b| (a.begin, a.n_bytes).cmp(&(b.begin, b.n_bytes)));
+    tensors.sort_by_key(|tensor| (tensor.begin, tensor.n_bytes));
     apart(path, &tensors, data_begin, data_len)?;
     Ok(tensors)
 }

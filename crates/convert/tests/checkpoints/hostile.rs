@@ -93,7 +93,7 @@ fn offsets_types_and_shapes_that_lie_are_refused() {
         error.starts_with(&named("512 bytes do not hold")),
         "{error}"
     );
-    let error = changed_entry(|entry, _| entry["shape"] = json!([1; 17]));
+    let error = changed_entry(|entry, _| entry["shape"] = json!(vec![1; 17]));
     assert_eq!(error, named("17 dimensions"));
     let error = changed_entry(|entry, _| entry["dtype"] = json!("F32"));
     assert_eq!(error, named("512 bytes do not hold F32 of shape [256]"));
@@ -300,7 +300,7 @@ fn configurations_of_no_model_of_the_family_are_refused() {
         ),
         ("hidden_size", json!(-1), "is -1, expected a count"),
         ("hidden_size", json!(1_u64 << 31), "outside the range"),
-        ("qk_nope_head_dim", json!(u32::MAX), "outside the range"),
+        ("qk_nope_head_dim", json!(u32::MAX), "does not fit u32"),
         ("qk_nope_head_dim", json!(u64::MAX), "expected a count"),
         ("vocab_size", json!(null), "is missing"),
         ("num_experts_per_tok", json!(6), "outside the range"),
