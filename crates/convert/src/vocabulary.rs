@@ -17,6 +17,8 @@ const RANKS: &str = "tiktoken.model";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 /// Longest rank file: Kimi's has 2.8 MB.
 const MAX_RANK_BYTES: u64 = 64 << 20;
+/// Longest token: the longest of Kimi's has 256 bytes. Merges take its square in time.
+const MAX_TOKEN_BYTES: usize = 1024;
 /// Ids after the last rank that the vendor's tokenizer names, with or without a use.
 const N_CONTROLS: usize = 256;
 /// Most added tokens: Kimi has 256.
@@ -118,8 +120,8 @@ fn read_ranks(path: &Path) -> Result<Vec<Vec<u8>>, Error> {
             .decode(token)
             .map_err(|_| fail("the token is not base64"))?;
         let rank: usize = rank.parse().map_err(|_| fail("the rank is no number"))?;
-        if token.is_empty() {
-            return Err(fail("an empty token"));
+        if token.is_empty() || token.len() > MAX_TOKEN_BYTES {
+            return Err(fail("a token has 1 to 1024 bytes"));
         }
         if !known.insert(token.clone()) {
             return Err(fail("the token occurs twice"));

@@ -182,7 +182,9 @@ fn broken_vocabularies_say_what_is_wrong() {
             "key \"added_tokens_decoder\" names 0, an id of tiktoken.model",
         ),
     ];
-    for (ranks, config, problem) in cases {
+    let long = rank_file(&[vec![b'a'; MAX_TOKEN_BYTES + 1]]);
+    let too_long = (&*long, json!({}), "line 1: a token has 1 to 1024 bytes");
+    for (ranks, config, problem) in cases.into_iter().chain([too_long]) {
         let folder = folder(ranks, &config);
         let Err(error) = read(folder.path(), 2) else {
             panic!("{problem}: accepted")
