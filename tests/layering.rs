@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tokenizer", &["gguf"]),
     ("placement", &["arch", "gguf", "quant"]),
     ("chat", &["tokenizer"]),
+    ("convert", &["arch", "gguf", "quant"]),
     (
         "model",
         &["arch", "cpu", "gguf", "placement", "quant", "topology"],
@@ -26,6 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "arch",
             "chat",
+            "convert",
             "cpu",
             "demo",
             "engine",

@@ -75,7 +75,7 @@ impl Array {
             match item {
                 Value::Str(text) => array.push_text(&text),
                 Value::Array(_) => panic!("an array of arrays"),
-                scalar => crate::write::put_value(&mut array.bytes, &scalar),
+                scalar => crate::layout::put_value(&mut array.bytes, &scalar),
             }
         }
         array

@@ -10,6 +10,7 @@ mod array;
 mod cursor;
 mod error;
 mod header;
+mod layout;
 mod limits;
 mod map;
 mod metadata;
@@ -17,12 +18,15 @@ mod reader;
 mod shards;
 #[cfg(unix)]
 mod sigbus;
+mod stream;
 mod value;
 mod write;
 
 pub use array::Array;
 pub use error::Error;
+pub use layout::{Declared, Layout, Place};
 pub use metadata::Metadata;
 pub use reader::{Gguf, Tensor, TokenId};
-pub use write::{Layout, Place, TensorRecord, Writer};
+pub use stream::Stream;
 pub use value::Value;
+pub use write::Writer;

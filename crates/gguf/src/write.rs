@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use perigee_quant::QuantKind;
 
 use crate::Value;
-use crate::header::tensor_bytes;
-use crate::limits::DEFAULT_ALIGNMENT;
+use crate::layout::{Declared, Layout};
 use crate::shards::suffix;
 
 struct Pending {
-    record: TensorRecord,
+    declared: Declared,
     bytes: Vec<u8>,
 }
 
@@ -46,17 +45,17 @@ impl Writer {
         shape: &[u64],
         bytes: Vec<u8>,
     ) -> &mut Self {
-        let record = TensorRecord {
+        let declared = Declared {
             name: name.to_owned(),
             kind,
             shape: shape.to_vec(),
         };
         assert_eq!(
             Some(bytes.len() as u64),
-            record.n_bytes(),
+            declared.n_bytes(),
             "bytes of {name}"
         );
-        self.tensors.push(Pending { record, bytes });
+        self.tensors.push(Pending { declared, bytes });
         self
     }
 
@@ -134,9 +133,7 @@ fn write_atomically(
     entries: &[(String, Value)],
     tensors: &[Pending],
 ) -> io::Result<()> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
+    let partial = partial_path(path);
     let written = (|| {
         let mut file = BufWriter::new(File::create(&partial)?);
         write_file(&mut file, entries, tensors)?;
@@ -150,169 +147,23 @@ fn write_atomically(
     written
 }
 
+/// Where a file grows until it is whole: `PATH.part`.
+pub(crate) fn partial_path(path: &Path) -> PathBuf {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".part");
+    PathBuf::from(partial)
+}
+
 fn write_file(
     out: &mut impl Write,
     entries: &[(String, Value)],
     tensors: &[Pending],
 ) -> io::Result<()> {
-    let records: Vec<TensorRecord> = tensors
-        .iter()
-        .map(|pending| pending.record.clone())
-        .collect();
-    let layout = Layout::new(entries, &records);
+    let layout = Layout::new(entries, tensors.iter().map(|tensor| &tensor.declared))?;
     out.write_all(layout.header())?;
     for (tensor, place) in tensors.iter().zip(layout.tensors()) {
         out.write_all(&tensor.bytes)?;
         out.write_all(&vec![0; place.padding as usize])?;
     }
     Ok(())
-}
-
-/// A tensor of a file that is to be written.
-#[derive(Clone, Debug)]
-pub struct TensorRecord {
-    /// Name as in the file.
-    pub name: String,
-    /// Encoding.
-    pub kind: QuantKind,
-    /// Dimensions in ggml order.
-    pub shape: Vec<u64>,
-}
-
-impl TensorRecord {
-    /// Bytes of the encoded tensor; `None` when rows are no whole blocks or the size overflows.
-    pub fn n_bytes(&self) -> Option<u64> {
-        tensor_bytes(self.kind, &self.shape).and_then(|bytes| u64::try_from(bytes).ok())
-    }
-}
-
-/// Where the bytes of one tensor go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// From the start of the file.
-    pub offset: u64,
-    /// Size of the tensor.
-    pub n_bytes: u64,
-    /// Zeros after it, up to the alignment.
-    pub padding: u64,
-}
-
-/// A file before its tensors have bytes: the header, and where each tensor goes. A writer that
-/// makes tensors one after another writes the header, then each tensor and its padding.
-#[derive(Debug)]
-pub struct Layout {
-    header: Vec<u8>,
-    tensors: Vec<Place>,
-}
-
-impl Layout {
-    /// The layout of a file with these metadata entries and tensors, in this order.
-    ///
-    /// # Panics
-    /// If a tensor has rows of partial blocks, or sizes overflow: a tensor that was read from
-    /// a file has neither, and what is to be encoded is to be asked for its
-    /// [size](TensorRecord::n_bytes) first.
-    pub fn new(entries: &[(String, Value)], tensors: &[TensorRecord]) -> Self {
-        let alignment = alignment(entries);
-        let mut header = Vec::new();
-        header.extend_from_slice(b"GGUF");
-        header.extend_from_slice(&3_u32.to_le_bytes());
-        header.extend_from_slice(&(tensors.len() as u64).to_le_bytes());
-        header.extend_from_slice(&(entries.len() as u64).to_le_bytes());
-        for (key, value) in entries {
-            put_string(&mut header, key.as_bytes());
-            header.extend_from_slice(&value.type_id().to_le_bytes());
-            put_value(&mut header, value);
-        }
-        let mut places = Vec::with_capacity(tensors.len());
-        let mut offset = 0_u64;
-        for tensor in tensors {
-            put_string(&mut header, tensor.name.as_bytes());
-            header.extend_from_slice(&(tensor.shape.len() as u32).to_le_bytes());
-            for n in &tensor.shape {
-                header.extend_from_slice(&n.to_le_bytes());
-            }
-            header.extend_from_slice(&tensor.kind.id().to_le_bytes());
-            header.extend_from_slice(&offset.to_le_bytes());
-            let n_bytes = tensor.n_bytes().expect("a tensor of a size");
-            // llama.cpp demands exactly the running sum of padded sizes.
-            let padding = n_bytes.next_multiple_of(alignment) - n_bytes;
-            places.push(Place {
-                offset,
-                n_bytes,
-                padding,
-            });
-            offset = offset
-                .checked_add(n_bytes + padding)
-                .expect("a file of a size");
-        }
-        pad(&mut header, alignment);
-        for place in &mut places {
-            place.offset += header.len() as u64;
-        }
-        Self {
-            header,
-            tensors: places,
-        }
-    }
-
-    /// The bytes before the first tensor, padding included.
-    pub fn header(&self) -> &[u8] {
-        &self.header
-    }
-
-    /// The places of the tensors, in order; each begins where the one before it has ended.
-    pub fn tensors(&self) -> &[Place] {
-        &self.tensors
-    }
-
-    /// Size of the whole file.
-    pub fn file_bytes(&self) -> u64 {
-        let header = self.header.len() as u64;
-        let last = self.tensors.last();
-        last.map_or(header, |place| place.offset + place.n_bytes + place.padding)
-    }
-}
-
-fn alignment(entries: &[(String, Value)]) -> u64 {
-    let found = entries.iter().find(|(key, _)| key == "general.alignment");
-    match found {
-        Some((_, Value::U32(alignment))) => u64::from(*alignment).max(1),
-        _ => DEFAULT_ALIGNMENT,
-    }
-}
-
-fn pad(bytes: &mut Vec<u8>, alignment: u64) {
-    let len = (bytes.len() as u64).next_multiple_of(alignment);
-    bytes.resize(len as usize, 0);
-}
-
-fn put_string(out: &mut Vec<u8>, text: &[u8]) {
-    out.extend_from_slice(&(text.len() as u64).to_le_bytes());
-    out.extend_from_slice(text);
-}
-
-pub(crate) fn put_value(out: &mut Vec<u8>, value: &Value) {
-    match value {
-        Value::U8(v) => out.push(*v),
-        Value::I8(v) => out.push(v.cast_unsigned()),
-        Value::Bool(v) => out.push((*v).into()),
-        Value::U16(v) => out.extend_from_slice(&v.to_le_bytes()),
-        Value::I16(v) => out.extend_from_slice(&v.to_le_bytes()),
-        Value::U32(v) => out.extend_from_slice(&v.to_le_bytes()),
-        Value::I32(v) => out.extend_from_slice(&v.to_le_bytes()),
-        Value::F32(v) => out.extend_from_slice(&v.to_le_bytes()),
-        Value::U64(v) => out.extend_from_slice(&v.to_le_bytes()),
-        Value::I64(v) => out.extend_from_slice(&v.to_le_bytes()),
-        Value::F64(v) => out.extend_from_slice(&v.to_le_bytes()),
-        Value::Str(text) => put_string(out, text),
-        Value::Array(items) => {
-            out.extend_from_slice(&items.element_type().to_le_bytes());
-            out.extend_from_slice(&(items.len() as u64).to_le_bytes());
-            match items.strings() {
-                Some(strings) => strings.for_each(|text| put_string(out, text)),
-                None => out.extend_from_slice(items.encoded()),
-            }
-        }
-    }
 }

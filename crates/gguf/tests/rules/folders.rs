@@ -52,7 +52,7 @@ fn a_folder_with_one_model_opens_beside_other_files() {
         "model.GGUF",
         "mmproj-F16.gguf",
         "readme.md",
-        "model.gguf.partial",
+        "model.gguf.part",
     ] {
         write(folder.path(), name);
     }

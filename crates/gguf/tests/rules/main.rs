@@ -8,4 +8,5 @@ mod hostile;
 mod metadata;
 mod round_trip;
 mod shards;
+mod streams;
 mod tensors;
