@@ -7,6 +7,7 @@ pub(crate) mod iq3_k;
 pub(crate) mod iq4_k;
 pub(crate) mod iq6_k;
 pub(crate) mod q4_0;
+pub(crate) mod q4_1;
 pub(crate) mod q6_k;
 pub(crate) mod q8_0;
 
@@ -26,7 +27,7 @@ fn u16_at(block: &[u8], offset: usize) -> u16 {
 /// Marks a block as having no value: its scale at byte `offset` is NaN, and so is every weight.
 ///
 /// A fault in the input thus stays a fault in the output; a saturated block would hide it.
-fn poison(block: &mut [u8], offset: usize) {
+pub(crate) fn poison(block: &mut [u8], offset: usize) {
     block.fill(0);
     block[offset..offset + 2].copy_from_slice(&half::f16::NAN.to_le_bytes());
 }

@@ -9,6 +9,8 @@
 
 #![forbid(unsafe_code)]
 
+mod affine_fit;
+mod block_32;
 mod codebooks;
 mod formats;
 mod importance;
