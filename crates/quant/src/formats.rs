@@ -8,6 +8,7 @@ pub(crate) mod iq4_k;
 pub(crate) mod iq6_k;
 pub(crate) mod q4_0;
 pub(crate) mod q4_1;
+pub(crate) mod q4_k;
 pub(crate) mod q5_0;
 pub(crate) mod q5_1;
 pub(crate) mod q6_0;

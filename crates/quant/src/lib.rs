@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod affine_fit;
+mod affine_scales;
 mod block_32;
 mod codebooks;
 mod formats;
