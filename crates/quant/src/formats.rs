@@ -11,6 +11,7 @@ pub(crate) mod q4_1;
 pub(crate) mod q4_k;
 pub(crate) mod q5_0;
 pub(crate) mod q5_1;
+pub(crate) mod q5_k;
 pub(crate) mod q6_0;
 pub(crate) mod q6_k;
 pub(crate) mod q8_0;
