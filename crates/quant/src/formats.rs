@@ -7,6 +7,7 @@ pub(crate) mod iq3_k;
 pub(crate) mod iq4_k;
 pub(crate) mod iq6_k;
 pub(crate) mod q2_k;
+pub(crate) mod q3_k;
 pub(crate) mod q4_0;
 pub(crate) mod q4_1;
 pub(crate) mod q4_k;

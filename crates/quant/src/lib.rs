@@ -18,6 +18,7 @@ mod importance;
 mod kind;
 mod linear_fit;
 mod names;
+mod signed_scales;
 mod super_block;
 mod table_fit;
 

@@ -19,7 +19,7 @@ pub(crate) struct Levels<const N: usize> {
 }
 
 impl<const N: usize> Levels<N> {
-    const fn new(table: &[i8; N]) -> Self {
+    pub(crate) const fn new(table: &[i8; N]) -> Self {
         let mut thresholds = [f32::INFINITY; N];
         let mut rises = [0.0; N];
         let mut i = 0;
@@ -37,14 +37,14 @@ impl<const N: usize> Levels<N> {
     }
 
     /// The codes of the values nearest to `inverse · x`.
-    pub(crate) fn codes(&self, x: &[f32; SUB_BLOCK], inverse: f32) -> [u8; SUB_BLOCK] {
+    pub(crate) fn codes<const M: usize>(&self, x: &[f32; M], inverse: f32) -> [u8; M] {
         let thresholds = &self.thresholds[..N - 1];
         x.map(|x| thresholds.iter().map(|&t| u8::from(x * inverse >= t)).sum())
     }
 
     /// The nearest values to `inverse · x`; of two equally near ones the larger.
-    fn nearest(&self, x: &[f32; SUB_BLOCK], inverse: f32) -> [f32; SUB_BLOCK] {
-        let mut values = [0.0; SUB_BLOCK];
+    fn nearest<const M: usize>(&self, x: &[f32; M], inverse: f32) -> [f32; M] {
+        let mut values = [0.0; M];
         // One weight's whole climb at a time: this is the order that becomes vector code.
         for (value, x) in values.iter_mut().zip(x) {
             let scaled = x * inverse;
@@ -61,15 +61,15 @@ impl<const N: usize> Levels<N> {
     }
 
     /// S1 and S2 of the nearest values.
-    pub(crate) fn sums(
+    pub(crate) fn sums<const M: usize>(
         &self,
-        x: &[f32; SUB_BLOCK],
-        w: &[f32; SUB_BLOCK],
+        x: &[f32; M],
+        w: &[f32; M],
         inverse: f32,
     ) -> (f32, f32) {
         let values = self.nearest(x, inverse);
         let (mut s1, mut s2) = ([0.0_f32; 8], [0.0_f32; 8]);
-        for j in 0..SUB_BLOCK {
+        for j in 0..M {
             let wv = w[j] * values[j];
             s1[j % 8] += wv * x[j];
             s2[j % 8] += wv * values[j];
@@ -94,11 +94,11 @@ pub(crate) struct TableFit {
 impl TableFit {
     /// The best fit to `x` with importances `w` by `trials.0` scales on either side of the one
     /// that maps the extreme weight to the first value, `trials.1` table units apart, with both
-    /// signs and both tables; then codes and scale follow each other once.
-    pub(crate) fn search<const N: usize>(
-        levels: &[Levels<N>; 2],
-        x: &[f32; SUB_BLOCK],
-        w: &[f32; SUB_BLOCK],
+    /// signs and the one or two tables; then codes and scale follow each other once.
+    pub(crate) fn search<const N: usize, const M: usize>(
+        levels: &[Levels<N>],
+        x: &[f32; M],
+        w: &[f32; M],
         trials: (i32, f32),
     ) -> Self {
         let extreme = extreme(x);
