@@ -6,6 +6,7 @@ pub(crate) mod f32;
 pub(crate) mod iq3_k;
 pub(crate) mod iq4_k;
 pub(crate) mod iq4_nl;
+pub(crate) mod iq4_xs;
 pub(crate) mod iq6_k;
 pub(crate) mod q2_k;
 pub(crate) mod q3_k;
