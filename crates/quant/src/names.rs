@@ -29,7 +29,7 @@ mod tests {
     fn ids_ascend_and_types_without_decoder_have_names() {
         assert!(NAMES.is_sorted_by(|a, b| a.0 < b.0));
         for (id, name) in [
-            (12, "Q4_K"),
+            (15, "Q8_K"),
             (137, "IQ2_K"),
             (156, "IQ3_KS"),
             (338, "IQ3_K_R4"),

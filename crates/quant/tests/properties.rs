@@ -34,6 +34,15 @@ fn error_bound(kind: QuantKind) -> f32 {
         QuantKind::Q4_0 => 1.01 / 8.0,
         QuantKind::Iq4K => 0.2,
         QuantKind::Iq3K => 0.4,
+        QuantKind::Q4_1 => 0.1,
+        QuantKind::Q4K => 0.2,
+        QuantKind::Q5_0 => 1.01 / 16.0,
+        QuantKind::Q5_1 => 0.05,
+        QuantKind::Q5K => 0.1,
+        QuantKind::Q6_0 => 0.05,
+        QuantKind::Q3K => 0.3,
+        QuantKind::Q2K => 0.5,
+        QuantKind::Iq4Nl | QuantKind::Iq4Xs => 0.2,
         QuantKind::Iq6K => unreachable!("has no encoder"),
     }
 }
