@@ -18,12 +18,22 @@ pub(crate) mod iq3_xxs;
 pub(crate) mod iq4_k;
 pub(crate) mod iq4_ks;
 pub(crate) mod iq4_kss;
+pub(crate) mod iq4_nl;
+pub(crate) mod iq4_xs;
 pub(crate) mod iq5_k;
 pub(crate) mod iq5_ks;
 pub(crate) mod iq6_k;
 pub(crate) mod mxfp4;
 pub(crate) mod nvfp4;
+pub(crate) mod q2_k;
+pub(crate) mod q3_k;
 pub(crate) mod q4_0;
+pub(crate) mod q4_1;
+pub(crate) mod q4_k;
+pub(crate) mod q5_0;
+pub(crate) mod q5_1;
+pub(crate) mod q5_k;
+pub(crate) mod q6_0;
 pub(crate) mod q6_k;
 pub(crate) mod q8_0;
 pub(crate) mod tq1_0;
@@ -80,7 +90,7 @@ fn signed(scale: f32, magnitudes: &[i8; 8], signs: u8) -> [f32; 8] {
 /// Marks a block as having no value: its scale at byte `offset` is NaN, and so is every weight.
 ///
 /// A fault in the input thus stays a fault in the output; a saturated block would hide it.
-fn poison(block: &mut [u8], offset: usize) {
+pub(crate) fn poison(block: &mut [u8], offset: usize) {
     block.fill(0);
     block[offset..offset + 2].copy_from_slice(&half::f16::NAN.to_le_bytes());
 }

@@ -2,8 +2,8 @@
 
 use crate::formats::{
     bf16, f16, f32, iq1_m, iq1_s, iq2_k, iq2_kl, iq2_ks, iq2_s, iq2_xs, iq2_xxs, iq3_k, iq3_ks,
-    iq3_s, iq3_xxs, iq4_k, iq4_ks, iq4_kss, iq5_k, iq5_ks, iq6_k, mxfp4, nvfp4, q4_0, q6_k, q8_0,
-    tq1_0, tq2_0, trellis,
+    iq3_s, iq3_xxs, iq4_k, iq4_ks, iq4_kss, iq4_nl, iq4_xs, iq5_k, iq5_ks, iq6_k, mxfp4, nvfp4,
+    q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_0, q6_k, q8_0, tq1_0, tq2_0, trellis,
 };
 use crate::names::NAMES;
 
@@ -74,6 +74,26 @@ pub enum QuantKind {
     Iq3Kt,
     /// Generated values: 15 bits for 4 weights.
     Iq4Kt,
+    /// 32 weights of 4 bits, one scale and one minimum.
+    Q4_1,
+    /// 32 weights of 5 bits, one scale.
+    Q5_0,
+    /// 32 weights of 5 bits, one scale and one minimum.
+    Q5_1,
+    /// 32 weights of 6 bits, one scale.
+    Q6_0,
+    /// 256 weights of 2 bits, 16 scales and 16 minima of 4 bits.
+    Q2K,
+    /// 256 weights of 3 bits, 16 scales of 6 bits.
+    Q3K,
+    /// 256 weights of 4 bits, 8 scales and 8 minima of 6 bits.
+    Q4K,
+    /// 256 weights of 5 bits, 8 scales and 8 minima of 6 bits.
+    Q5K,
+    /// 32 weights of 4 bits into a table, one scale.
+    Iq4Nl,
+    /// 256 weights of 4 bits into a table, 8 scales of 6 bits.
+    Iq4Xs,
 }
 
 /// Why a row could not be encoded.
@@ -133,6 +153,16 @@ const TABLE: &[Row] = &[
     Row { kind: QuantKind::Iq2Kt,  id: 153, name: "IQ2_KT", block_len: 256, block_bytes: 68,  row_meta_bytes: 4, dequantize: trellis::dequantize_iq2_kt, quantize: None },
     Row { kind: QuantKind::Iq3Kt,  id: 154, name: "IQ3_KT", block_len: 256, block_bytes: 100, row_meta_bytes: 4, dequantize: trellis::dequantize_iq3_kt, quantize: None },
     Row { kind: QuantKind::Iq4Kt,  id: 155, name: "IQ4_KT", block_len: 256, block_bytes: 128, row_meta_bytes: 4, dequantize: trellis::dequantize_iq4_kt, quantize: None },
+    Row { kind: QuantKind::Q4_1,  id: 3,   name: "Q4_1",  block_len: 32,  block_bytes: 20,  row_meta_bytes: 0, dequantize: q4_1::dequantize, quantize: Some(q4_1::quantize) },
+    Row { kind: QuantKind::Q5_0,  id: 6,   name: "Q5_0",  block_len: 32,  block_bytes: 22,  row_meta_bytes: 0, dequantize: q5_0::dequantize, quantize: Some(q5_0::quantize) },
+    Row { kind: QuantKind::Q5_1,  id: 7,   name: "Q5_1",  block_len: 32,  block_bytes: 24,  row_meta_bytes: 0, dequantize: q5_1::dequantize, quantize: Some(q5_1::quantize) },
+    Row { kind: QuantKind::Q6_0,  id: 133, name: "Q6_0",  block_len: 32,  block_bytes: 26,  row_meta_bytes: 0, dequantize: q6_0::dequantize, quantize: Some(q6_0::quantize) },
+    Row { kind: QuantKind::Q2K,   id: 10,  name: "Q2_K",  block_len: 256, block_bytes: 84,  row_meta_bytes: 0, dequantize: q2_k::dequantize, quantize: Some(q2_k::quantize) },
+    Row { kind: QuantKind::Q3K,   id: 11,  name: "Q3_K",  block_len: 256, block_bytes: 110, row_meta_bytes: 0, dequantize: q3_k::dequantize, quantize: Some(q3_k::quantize) },
+    Row { kind: QuantKind::Q4K,   id: 12,  name: "Q4_K",  block_len: 256, block_bytes: 144, row_meta_bytes: 0, dequantize: q4_k::dequantize, quantize: Some(q4_k::quantize) },
+    Row { kind: QuantKind::Q5K,   id: 13,  name: "Q5_K",  block_len: 256, block_bytes: 176, row_meta_bytes: 0, dequantize: q5_k::dequantize, quantize: Some(q5_k::quantize) },
+    Row { kind: QuantKind::Iq4Nl, id: 20,  name: "IQ4_NL", block_len: 32,  block_bytes: 18,  row_meta_bytes: 0, dequantize: iq4_nl::dequantize, quantize: Some(iq4_nl::quantize) },
+    Row { kind: QuantKind::Iq4Xs, id: 23,  name: "IQ4_XS", block_len: 256, block_bytes: 136, row_meta_bytes: 0, dequantize: iq4_xs::dequantize, quantize: Some(iq4_xs::quantize) },
 ];
 
 impl QuantKind {
@@ -170,6 +200,16 @@ impl QuantKind {
         Self::Iq2Kt,
         Self::Iq3Kt,
         Self::Iq4Kt,
+        Self::Q4_1,
+        Self::Q5_0,
+        Self::Q5_1,
+        Self::Q6_0,
+        Self::Q2K,
+        Self::Q3K,
+        Self::Q4K,
+        Self::Q5K,
+        Self::Iq4Nl,
+        Self::Iq4Xs,
     ];
 
     /// The kind with this `ggml_type` id; `None` for an id this build cannot decode.

@@ -9,6 +9,9 @@
 
 #![forbid(unsafe_code)]
 
+mod affine_fit;
+mod affine_scales;
+mod block_32;
 mod codebooks;
 mod formats;
 mod grids;
@@ -16,6 +19,7 @@ mod importance;
 mod kind;
 mod linear_fit;
 mod names;
+mod signed_scales;
 mod super_block;
 mod table_fit;
 

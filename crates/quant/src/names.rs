@@ -28,7 +28,12 @@ mod tests {
     #[test]
     fn ids_ascend_and_types_without_decoder_have_names() {
         assert!(NAMES.is_sorted_by(|a, b| a.0 < b.0));
-        for (id, name) in [(31, "Q4_0_4_4"), (135, "IQ2_BN"), (338, "IQ3_K_R4")] {
+        for (id, name) in [
+            (15, "Q8_K"),
+            (31, "Q4_0_4_4"),
+            (135, "IQ2_BN"),
+            (338, "IQ3_K_R4"),
+        ] {
             assert_eq!(QuantKind::name_of_id(id), Some(name));
             assert_eq!(QuantKind::from_id(id), None);
         }

@@ -47,6 +47,15 @@ fn error_bound(kind: QuantKind) -> f32 {
         QuantKind::Iq6K => 0.06,
         QuantKind::Iq3K | QuantKind::Iq3Ks => 0.4,
         QuantKind::Iq2K | QuantKind::Iq2Ks | QuantKind::Iq2Kl => 0.8,
+        QuantKind::Q4_1 => 0.1,
+        QuantKind::Q4K => 0.2,
+        QuantKind::Q5_0 => 1.01 / 16.0,
+        QuantKind::Q5_1 => 0.05,
+        QuantKind::Q5K => 0.1,
+        QuantKind::Q6_0 => 0.05,
+        QuantKind::Q3K => 0.3,
+        QuantKind::Q2K => 0.5,
+        QuantKind::Iq4Nl | QuantKind::Iq4Xs => 0.2,
         _ => unreachable!("{} has no encoder", kind.name()),
     }
 }
