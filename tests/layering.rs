@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("placement", &["arch", "gguf", "quant"]),
     ("chat", &["tokenizer"]),
     ("convert", &["arch", "gguf", "quant"]),
+    ("quantize", &["gguf", "quant"]),
     (
         "model",
         &["arch", "cpu", "gguf", "placement", "quant", "topology"],
@@ -35,6 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "model",
             "placement",
             "quant",
+            "quantize",
             "server",
             "tokenizer",
             "topology",

@@ -1,5 +1,6 @@
 //! What the user can type: one struct per subcommand, shared groups in `args/`.
 
+mod files;
 mod model;
 mod sampling;
 mod server;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub(crate) use files::{ConvertArgs, MatrixType, QuantizeArgs};
 pub(crate) use model::{CacheType, ModelArgs};
 pub(crate) use sampling::SamplingArgs;
 pub(crate) use server::ServerArgs;
@@ -43,6 +45,10 @@ pub(crate) enum Command {
     Perplexity(PerplexityArgs),
     /// Measure prompt and generation speed
     Bench(BenchArgs),
+    /// Write a model in other types
+    Quantize(Box<QuantizeArgs>),
+    /// Write a published checkpoint (safetensors) as a GGUF, packed integers without loss
+    Convert(Box<ConvertArgs>),
 }
 
 #[derive(Debug, clap::Args)]

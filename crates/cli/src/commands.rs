@@ -2,8 +2,10 @@
 
 mod bench;
 mod chat;
+mod convert;
 mod inspect;
 mod perplexity;
+mod quantize;
 mod run;
 pub(crate) mod serve;
 mod tokenize;
@@ -26,6 +28,8 @@ pub(crate) fn dispatch(args: Args) -> Result<()> {
         Command::Tokenize(args) => tokenize::run(&args),
         Command::Perplexity(args) => perplexity::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Quantize(args) => quantize::run(&args),
+        Command::Convert(args) => convert::run(&args),
     }
 }
 

@@ -18,6 +18,7 @@ mod progress;
 mod scripted;
 mod settings;
 mod startup;
+mod units;
 
 use std::process::ExitCode;
 

@@ -41,6 +41,16 @@ KINDS = {
     "IQ3_K": (138, 256, 110, 0, "iq3_k"),
     "IQ4_K": (139, 256, 144, 0, "iq4_k"),
     "IQ6_K": (141, 256, 212, 0, "iq6_k"),
+    "Q4_1": (3, 32, 20, 0, "q4_1"),
+    "Q5_0": (6, 32, 22, 0, "q5_0"),
+    "Q5_1": (7, 32, 24, 0, "q5_1"),
+    "Q6_0": (133, 32, 26, 0, "q6_0"),
+    "Q2_K": (10, 256, 84, 80, "q2_K"),
+    "Q3_K": (11, 256, 110, 108, "q3_K"),
+    "Q4_K": (12, 256, 144, 0, "q4_K"),
+    "Q5_K": (13, 256, 176, 0, "q5_K"),
+    "IQ4_NL": (20, 32, 18, 0, "iq4_nl"),
+    "IQ4_XS": (23, 256, 136, 0, "iq4_xs"),
     "IQ2_XXS": (16, 256, 66, 0, "iq2_xxs"),
     "IQ2_XS": (17, 256, 74, 0, "iq2_xs"),
     "IQ2_S": (22, 256, 82, 0, "iq2_s"),
@@ -72,12 +82,17 @@ ROW_META = {
     "IQ1_KT": 4, "IQ2_KT": 4, "IQ3_KT": 4, "IQ4_KT": 4,
 }
 
+# Offset of the f16 that scales minima.
+MINIMUM = {"Q4_1": 2, "Q5_1": 2, "Q2_K": 82, "Q4_K": 2, "Q5_K": 2}
+
 # Types of both programs are decoded by the `gguf` package, the rest by ik's library.
-MAINLINE = {"F32", "F16", "BF16", "Q4_0", "Q8_0", "Q6_K", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S",
+MAINLINE = {"F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "IQ4_NL", "IQ4_XS",
+            "Q8_0", "Q6_K", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S",
             "IQ1_S", "IQ1_M", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4"}
 
 # Types whose encoders are compared.
-ENCODED = ("Q4_0", "Q8_0", "Q6_K", "IQ2_K", "IQ3_K", "IQ4_K", "IQ5_K", "IQ6_K", "IQ2_KS", "IQ2_KL", "IQ3_KS", "IQ4_KS",
+ENCODED = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q6_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "IQ4_NL", "IQ4_XS",
+           "Q8_0", "Q6_K", "IQ2_K", "IQ3_K", "IQ4_K", "IQ5_K", "IQ6_K", "IQ2_KS", "IQ2_KL", "IQ3_KS", "IQ4_KS",
            "IQ5_KS")
 
 # Types that ik encodes only with an imatrix.
@@ -92,6 +107,16 @@ HASHES = {
     "IQ4_K": "baaeb46222c776d7d56f89d5a03acd39",
     "IQ6_K": "97f36b15199e31df51d38918163f7ad9",
     "IQ6_K_cubic": "3f744f89a0ca91769f65857230ea8571",
+    "Q4_1": "3a3e48489e4802b6572ba5b92eded647",
+    "Q5_0": "d10e8b446f3289fdfd19099d43e8704a",
+    "Q5_1": "11ae8fe317bd6d037e0d71765280d179",
+    "Q6_0": "a290fb119ac473037a65259447d1f7c2",
+    "Q2_K": "cde5c0ace1ba7f93755fb10e0080cf98",
+    "Q3_K": "17fb0bd0b8722202210c79bb87050ed9",
+    "Q4_K": "2995d3e7d04f4ff4e1e67ccf706b36c5",
+    "Q5_K": "9815404b149c12e3223aa2b1397ade73",
+    "IQ4_NL": "e1749e5b3b9b9af4dd6cdf6a1b373796",
+    "IQ4_XS": "85475d0d06318aa10c92d5737745357b",
     "IQ2_XXS": "c1ab4a69d699be80c16846845467eb27",
     "IQ2_XS": "6d35c813eab16c0cddecf0b399ea5a11",
     "IQ2_S": "7b95139c71d17197722d329d4299134f",
@@ -235,6 +260,8 @@ def deterministic_row(kind):
             row[k * size] = 0x78 + k % 8
         elif length > 1 and kind not in ROW_META:
             set_scale(kind, row, k, 0x2C00 + k)
+        if kind in MINIMUM:
+            row[k * size + MINIMUM[kind]:][:2] = list(struct.pack("<H", 0x2800 + k))
     return row
 
 

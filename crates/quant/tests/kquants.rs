@@ -156,12 +156,6 @@ fn without_importances_rounding_types_have_the_bytes_of_the_reference_encoders()
     }
 }
 
-#[test]
-fn no_encoder_loses_two_percent_more_than_that_of_ik_llama_cpp() {
-    let n_checked = common::check_losses(include_str!("../testdata/rmse_kquants.tsv"));
-    assert_eq!(n_checked, 60);
-}
-
 /// Sub-blocks whose magnitudes are far apart: those of next to nothing must cost the others
 /// nothing, whatever their shares of the sums that choose a scale.
 #[test]

@@ -46,7 +46,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<()> {
         deepest <= context,
         "the longest test needs {deepest} tokens, -c allows {context}"
     );
-    let progress = LoadProgress::new();
+    let progress = LoadProgress::new("loading");
     let needs = Needs {
         parallel: 1,
         output_rows: 1,

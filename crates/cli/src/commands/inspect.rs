@@ -10,6 +10,7 @@ use perigee_gguf::{Gguf, Value};
 use crate::args::InspectArgs;
 use crate::settings::Source;
 use crate::startup;
+use crate::units::size;
 
 /// Prints the report; fails after it if the file cannot be run.
 pub(crate) fn run(args: &InspectArgs) -> Result<()> {
@@ -213,14 +214,5 @@ fn shown(value: &Value) -> String {
         }
         Value::Array(items) => format!("list of {}", items.len()),
         other => format!("{other:?}").chars().take(MOST).collect(),
-    }
-}
-
-fn size(bytes: u64) -> String {
-    let bytes = bytes as f64;
-    match bytes {
-        b if b >= 1024.0 * 1024.0 * 1024.0 => format!("{:.3} GiB", b / 1024.0 / 1024.0 / 1024.0),
-        b if b >= 1024.0 * 1024.0 => format!("{:.2} MiB", b / 1024.0 / 1024.0),
-        b => format!("{:.1} KiB", b / 1024.0),
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn run(args: PerplexityArgs) -> Result<()> {
             ids.len()
         );
     }
-    let progress = LoadProgress::new();
+    let progress = LoadProgress::new("loading");
     let needs = Needs {
         parallel: 1,
         output_rows: settings.ubatch,

@@ -140,7 +140,7 @@ fn warm_up(engine: &EngineHandle) -> Result<()> {
 pub(crate) type Served = (Box<dyn Model>, Arc<Tokenizer>, usize, ModelCard, bool);
 
 fn load_weights(settings: &ModelSettings, parallel: usize, state: &ServerState) -> Result<Served> {
-    let progress = LoadProgress::new();
+    let progress = LoadProgress::new("loading");
     let needs = Needs {
         parallel,
         output_rows: parallel,

@@ -37,7 +37,7 @@ impl Terminal {
     pub(crate) fn start(model: ModelArgs, sampling: SamplingArgs) -> Result<Self> {
         let file = ConfigFile::read(model.config.as_deref())?;
         let settings = ModelSettings::resolve(model.or(file.model))?;
-        let progress = LoadProgress::new();
+        let progress = LoadProgress::new("loading");
         let needs = Needs {
             parallel: 1,
             output_rows: 1,

@@ -71,9 +71,9 @@ fn a_tensor_larger_than_any_memory_is_refused() {
 
 #[test]
 fn a_type_that_this_build_cannot_decode_is_named() {
-    let file = RawFile::new().tensor(b"w", &[256], 10, 0).data(256);
-    let error = file.refused("tensor w: type Q2_K (id 10)");
-    assert_variant!(error, Error::UnsupportedType { id: 10, .. });
+    let file = RawFile::new().tensor(b"w", &[256], 15, 0).data(256);
+    let error = file.refused("tensor w: type Q8_K (id 15)");
+    assert_variant!(error, Error::UnsupportedType { id: 15, .. });
     let file = RawFile::new().tensor(b"w", &[256], 54_321, 0).data(256);
     let error = file.refused("tensor w: type unknown (id 54321)");
     assert_variant!(error, Error::UnsupportedType { id: 54_321, .. });
