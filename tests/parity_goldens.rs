@@ -101,6 +101,7 @@ fn forward(gguf: Arc<Gguf>, tokens: &[TokenId]) -> Vec<Vec<f64>> {
         max_output_rows: tokens.len(),
         deterministic: false,
         load: LoadMode::Map,
+        observer: None,
     };
     let mut model = perigee_model::load(gguf, &plan, &options, &|_, _| {}).expect("it loads");
     let blocks: Vec<BlockId> = (0..n_blocks as u32).map(BlockId).collect();

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-pub(crate) use files::{ConvertArgs, MatrixType, QuantizeArgs};
+pub(crate) use files::{ConvertArgs, ImatrixArgs, MatrixType, QuantizeArgs};
 pub(crate) use model::{CacheType, ModelArgs};
 pub(crate) use sampling::SamplingArgs;
 pub(crate) use server::ServerArgs;
@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// Write a model in other types
     Quantize(Box<QuantizeArgs>),
+    /// Learn from a text which columns of each matrix matter, for quantize
+    Imatrix(Box<ImatrixArgs>),
     /// Write a published checkpoint (safetensors) as a GGUF, packed integers without loss
     Convert(Box<ConvertArgs>),
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod chat;
 mod convert;
+mod imatrix;
 mod inspect;
 mod perplexity;
 mod quantize;
@@ -29,6 +30,7 @@ pub(crate) fn dispatch(args: Args) -> Result<()> {
         Command::Perplexity(args) => perplexity::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Quantize(args) => quantize::run(&args),
+        Command::Imatrix(args) => imatrix::run(*args),
         Command::Convert(args) => convert::run(&args),
     }
 }

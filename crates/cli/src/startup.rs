@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use perigee_arch::{Config, Inventory, KvKind};
 use perigee_gguf::Gguf;
-use perigee_model::{Deepseek2, LoadMode, LoadOptions};
+use perigee_model::{Deepseek2, LoadMode, LoadOptions, Observer};
 use perigee_tokenizer::Tokenizer;
 use perigee_topology::Machine;
 
@@ -73,6 +73,16 @@ pub(crate) fn load(
     needs: Needs,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Loaded> {
+    load_observed(settings, needs, None, progress)
+}
+
+/// [`load`], with an observer of the inputs of weights.
+pub(crate) fn load_observed(
+    settings: &ModelSettings,
+    needs: Needs,
+    observer: Option<Arc<dyn Observer>>,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Loaded> {
     let Opened {
         gguf,
         config,
@@ -98,6 +108,7 @@ pub(crate) fn load(
         max_output_rows: needs.output_rows.min(settings.ubatch.max(needs.parallel)),
         deterministic: settings.deterministic,
         load: LoadMode::Map,
+        observer,
     };
     let n_params = gguf
         .tensors()

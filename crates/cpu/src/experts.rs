@@ -70,6 +70,14 @@ impl ExpertGroups {
         self.starts[0] = 0;
     }
 
+    /// Experts that have tokens, each with its range of pairs and the tokens of those.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, std::ops::Range<usize>, &[u32])> {
+        self.active.iter().map(|&expert| {
+            let pairs = self.pairs(expert as usize);
+            (expert as usize, pairs.clone(), &self.tokens[pairs])
+        })
+    }
+
     /// Pairs of an expert.
     fn pairs(&self, expert: usize) -> std::ops::Range<usize> {
         self.starts[expert] as usize..self.starts[expert + 1] as usize

@@ -45,7 +45,7 @@ impl Deepseek2 {
         latent: LatentShape,
         options: &LoadOptions,
     ) -> Result<Self, LoadError> {
-        let weights = Weights::new(gguf, &config, inventory)?;
+        let weights = Weights::new(gguf, &config, inventory, options.observer.as_ref())?;
         let kv_cache = KvCache::new(latent, config.n_layers, options.n_blocks, options.block_len)?;
         let workers = Workers::new(options.n_threads, worker_scratch_len(&config, &latent));
         let n_threads = workers.n_threads();

@@ -9,12 +9,14 @@ mod error;
 mod kv_cache;
 mod linear;
 mod load;
+mod observer;
 mod workspace;
 
 pub use batch::{Batch, BlockId, Outputs, Run};
 pub use deepseek2::Deepseek2;
 pub use error::{ForwardError, LoadError};
 pub use load::{LoadMode, LoadOptions, load};
+pub use observer::Observer;
 
 /// What the engine needs to know to schedule.
 #[derive(Clone, Copy, Debug)]

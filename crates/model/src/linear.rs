@@ -5,7 +5,7 @@ use std::sync::Arc;
 use perigee_cpu::{Matrix, Stack, Workers, matmul};
 use perigee_gguf::{Gguf, Tensor};
 
-use crate::LoadError;
+use crate::{LoadError, Observer};
 
 /// Shape of a weight: `n_items` matrices (heads, experts) of `n_out` rows of `n_in` weights.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +19,7 @@ pub(crate) struct LinearShape {
 pub(crate) struct Linear {
     shape: LinearShape,
     storage: Storage,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 /// The memory of a weight. Packed forms join here.
@@ -51,7 +52,26 @@ impl Linear {
                 gguf: Arc::clone(gguf),
                 tensor: tensor.clone(),
             },
+            observer: None,
         })
+    }
+
+    /// The same, with its inputs shown to an observer.
+    pub(crate) fn observed_by(self, observer: Option<Arc<dyn Observer>>) -> Self {
+        Self { observer, ..self }
+    }
+
+    pub(crate) fn is_observed(&self) -> bool {
+        self.observer.is_some()
+    }
+
+    /// Shows the observer, if there is one, inputs of matrix `item`: `[n, n_in]`.
+    pub(crate) fn show(&self, item: usize, inputs: &[f32]) {
+        if let Some(observer) = &self.observer {
+            let Storage::Mapped { tensor, .. } = &self.storage;
+            let LinearShape { n_in, n_items, .. } = self.shape;
+            observer.inputs(&tensor.name, n_items, item, n_in, inputs);
+        }
     }
 
     /// All matrices.
@@ -75,6 +95,7 @@ impl Linear {
 
     /// `y[t, o] = Σ_i w[o, i] · x[t, i]`; x: `[n_tokens, n_in]`, y: `[n_tokens, n_out]`.
     pub(crate) fn forward(&self, workers: &Workers, x: &[f32], y: &mut [f32]) {
+        self.show(0, x);
         matmul(workers, self.matrix(), x, y);
     }
 }

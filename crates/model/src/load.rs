@@ -10,7 +10,7 @@ use perigee_placement::{Home, Plan};
 use perigee_topology::{Machine, Pool};
 
 use crate::kv_cache::latent_shape;
-use crate::{Deepseek2, LoadError};
+use crate::{Deepseek2, LoadError, Observer};
 
 /// Where the bytes of the weights stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct LoadOptions {
     pub deterministic: bool,
     /// Where weights stay.
     pub load: LoadMode,
+    /// Who is shown the inputs of weights, which takes time and memory.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 /// Bytes touched between two reports of progress.

@@ -25,6 +25,7 @@ fn options() -> LoadOptions {
         max_output_rows: 512,
         deterministic: false,
         load: LoadMode::Map,
+        observer: None,
     }
 }
 

@@ -52,6 +52,7 @@ fn a_hundred_decode_steps_allocate_nothing() {
         max_output_rows: 2,
         deterministic: false,
         load: LoadMode::Map,
+        observer: None,
     };
     let mut model = load(Arc::clone(&gguf), &plan, &options, &|_, _| ()).unwrap();
 

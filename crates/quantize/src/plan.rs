@@ -173,6 +173,7 @@ fn planned(
     if let Some((imatrix, selection)) = imatrix
         && kind.block_len() > 1
         && !symmetric
+        && kind != QuantKind::Q8_0
         && selection.has(&tensor.name)
     {
         let n_matrices = tensor.shape[2..].iter().product();

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+use super::ModelArgs;
+
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     perigee quantize kimi-bf16.gguf kimi-IQ3_K.gguf IQ3_K-mix --imatrix kimi.dat\n  \
@@ -71,6 +73,28 @@ pub(crate) struct QuantizeArgs {
     /// Threads [default: all cores]
     #[arg(short, long, value_name = "N")]
     pub(crate) threads: Option<usize>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImatrixArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// The text to run, in chunks of --ctx-size tokens (default 512)
+    #[arg(short, long, value_name = "TEXT_FILE")]
+    pub(crate) file: PathBuf,
+    /// Where to write: NAME.dat in ik_llama.cpp's format, any other name as GGUF, which
+    /// llama.cpp reads; repeat it for both
+    #[arg(short, long, value_name = "FILE", default_value = "imatrix.gguf")]
+    pub(crate) output: Vec<PathBuf>,
+    /// Run at most this many chunks
+    #[arg(long, value_name = "N")]
+    pub(crate) chunks: Option<usize>,
+    /// Write after every so many chunks
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) output_frequency: usize,
+    /// Collect for output.weight too
+    #[arg(long)]
+    pub(crate) process_output: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -128,7 +128,7 @@ fn text_chunks(
 }
 
 /// Runs a sequence from position 0 in steps of the model's batch; `row` gets each position's logits.
-fn forward_all(
+pub(super) fn forward_all(
     model: &mut impl Model,
     ids: &[TokenId],
     mut row: impl FnMut(usize, &[f32]) -> Result<()>,

@@ -63,4 +63,5 @@ fn add_routed(
     let activations = &mut buffers.expert_activations;
     moe.experts()
         .forward(workers, &buffers.groups, x, activations, out);
+    moe.show_inputs(&buffers.groups, x, activations);
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use perigee_arch::{Config, Inventory, KvLayout};
-use perigee_cpu::{KeyUp, Stack};
+use perigee_cpu::{ExpertGroups, KeyUp, Stack};
 use perigee_gguf::{Gguf, Tensor};
 
-use crate::LoadError;
 use crate::linear::{Linear, LinearShape};
+use crate::{LoadError, Observer};
 
 /// All weights.
 pub(super) struct Weights {
@@ -147,14 +147,43 @@ impl Moe {
     }
 }
 
+impl Moe {
+    /// Shows the observer, if there is one, what each expert was given: `x: [n_tokens, hidden]`
+    /// and `activations: [pairs, intermediate]`, the inputs of down.
+    pub(super) fn show_inputs(&self, groups: &ExpertGroups, x: &[f32], activations: &[f32]) {
+        if !self.down.is_observed() {
+            return;
+        }
+        let hidden = self.experts().gate.n_in();
+        let width = self.experts().down.n_in();
+        let mut inputs = Vec::new();
+        for (expert, pairs, tokens) in groups.iter() {
+            inputs.clear();
+            for &token in tokens {
+                inputs.extend_from_slice(&x[token as usize * hidden..][..hidden]);
+            }
+            match &self.gate_up {
+                GateUp::Separate { gate, up } => {
+                    gate.show(expert, &inputs);
+                    up.show(expert, &inputs);
+                }
+                GateUp::Merged(both) => both.show(expert, &inputs),
+            }
+            self.down
+                .show(expert, &activations[pairs.start * width..pairs.end * width]);
+        }
+    }
+}
+
 impl Weights {
     /// Finds every tensor; the inventory has passed, so shapes are those of the configuration.
     pub(super) fn new(
         gguf: &Arc<Gguf>,
         config: &Config,
         inventory: &Inventory,
+        observer: Option<&Arc<dyn Observer>>,
     ) -> Result<Self, LoadError> {
-        let file = File { gguf };
+        let file = File { gguf, observer };
         let (hidden, vocab) = (config.hidden, config.vocab_size);
         let layers = (0..config.n_layers)
             .map(|layer| {
@@ -193,6 +222,7 @@ fn stack(n_in: usize, n_out: usize, n_items: usize) -> LinearShape {
 #[derive(Clone, Copy)]
 struct File<'a> {
     gguf: &'a Arc<Gguf>,
+    observer: Option<&'a Arc<dyn Observer>>,
 }
 
 impl File<'_> {
@@ -203,7 +233,8 @@ impl File<'_> {
     }
 
     fn linear(&self, name: &str, shape: LinearShape) -> Result<Linear, LoadError> {
-        Linear::mapped(self.gguf, self.tensor(name)?, shape)
+        let linear = Linear::mapped(self.gguf, self.tensor(name)?, shape)?;
+        Ok(linear.observed_by(self.observer.cloned()))
     }
 
     /// A norm weight or bias, decoded.
