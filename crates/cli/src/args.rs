@@ -117,6 +117,9 @@ pub(crate) struct InspectArgs {
     /// List the metadata
     #[arg(long)]
     pub(crate) metadata: bool,
+    /// Print one JSON object instead
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -32,11 +32,18 @@ fn main() -> ExitCode {
     let args = args::Args::parse_from(typed.args);
     match commands::dispatch(args) {
         Ok(()) => ExitCode::SUCCESS,
+        // Who reads the output has seen enough: `perigee … | head`.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", one_line(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// The error with its causes, each said once: a backtrace helps nobody who mistyped a path.

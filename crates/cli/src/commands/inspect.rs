@@ -1,10 +1,12 @@
 //! `perigee inspect`: what a file holds, and what keeps it from running.
 
+mod json;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use anyhow::Result;
-use perigee_arch::{Config, Inventory, KvKind, Role};
+use perigee_arch::{Config, Inventory, KvKind, Role, peers, unusual};
 use perigee_gguf::{Gguf, Value};
 
 use crate::args::InspectArgs;
@@ -16,6 +18,11 @@ use crate::units::size;
 pub(crate) fn run(args: &InspectArgs) -> Result<()> {
     let gguf = startup::open_container(&Source::Path(args.file.clone()))?;
     let mut out = io::stdout().lock();
+    if args.json {
+        let (report, checked) = json::report(&gguf, args)?;
+        writeln!(out, "{report:#}")?;
+        return checked;
+    }
     container(&gguf, &mut out)?;
     if args.metadata {
         metadata(&gguf, &mut out)?;
@@ -28,7 +35,29 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
     architecture(&config, &mut out)?;
     let inventory = perigee_arch::inventory(&gguf, &config)?;
     by_role(&gguf, &inventory, &mut out)?;
-    writeln!(out, "\nPerigee can run this model.")?;
+    verdict(&gguf, &config, &inventory, &mut out)
+}
+
+fn verdict(
+    gguf: &Gguf,
+    config: &Config,
+    inventory: &Inventory,
+    out: &mut impl Write,
+) -> Result<()> {
+    for (i, what) in unusual(gguf, config, inventory)?.iter().enumerate() {
+        let label = if i == 0 { "unusual" } else { "" };
+        writeln!(out, "{label:<14}{what}")?;
+    }
+    writeln!(out)?;
+    for peer in peers(gguf, config, inventory)? {
+        if peer.obstacles.is_empty() {
+            writeln!(out, "{} should load this file.", peer.name)?;
+        }
+        for obstacle in &peer.obstacles {
+            writeln!(out, "{}: {obstacle}.", peer.name)?;
+        }
+    }
+    writeln!(out, "Perigee can run this model.")?;
     Ok(())
 }
 
@@ -117,33 +146,43 @@ fn by_type(gguf: &Gguf, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
+/// In the order of the report.
+const ROLES: [Role; 8] = [
+    Role::Embedding,
+    Role::Head,
+    Role::Norm,
+    Role::Attention,
+    Role::DenseFfn,
+    Role::Router,
+    Role::SharedExpert,
+    Role::RoutedExperts,
+];
+
+/// Tensors, bytes and types of one role.
+#[derive(Default)]
+struct RoleSum {
+    n: usize,
+    bytes: u64,
+    types: BTreeMap<&'static str, usize>,
+}
+
+fn role_sum(gguf: &Gguf, inventory: &Inventory, role: Role) -> RoleSum {
+    let mut sum = RoleSum::default();
+    let expected = inventory.tensors.iter();
+    for expected in expected.filter(|expected| expected.role == role) {
+        if let Some(tensor) = gguf.tensor(&expected.name) {
+            sum.n += 1;
+            sum.bytes += tensor.n_bytes as u64;
+            *sum.types.entry(tensor.kind.name()).or_default() += 1;
+        }
+    }
+    sum
+}
+
 fn by_role(gguf: &Gguf, inventory: &Inventory, out: &mut impl Write) -> Result<()> {
-    const ROLES: [Role; 8] = [
-        Role::Embedding,
-        Role::Head,
-        Role::Norm,
-        Role::Attention,
-        Role::DenseFfn,
-        Role::Router,
-        Role::SharedExpert,
-        Role::RoutedExperts,
-    ];
     writeln!(out, "\n{:<16}{:>8}{:>14}  types", "role", "tensors", "size")?;
     for role in ROLES {
-        let mut types: BTreeMap<&str, usize> = BTreeMap::new();
-        let (mut n, mut bytes) = (0, 0);
-        for expected in inventory
-            .tensors
-            .iter()
-            .filter(|expected| expected.role == role)
-        {
-            let Some(tensor) = gguf.tensor(&expected.name) else {
-                continue;
-            };
-            n += 1;
-            bytes += tensor.n_bytes as u64;
-            *types.entry(tensor.kind.name()).or_default() += 1;
-        }
+        let RoleSum { n, bytes, types } = role_sum(gguf, inventory, role);
         let types: Vec<String> = types
             .iter()
             .map(|(name, n)| format!("{name} ×{n}"))
