@@ -6,6 +6,7 @@ mod command_line;
 mod determinism;
 mod http;
 mod layering;
+mod model_files;
 mod parity_goldens;
 mod program;
 mod readme;

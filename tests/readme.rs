@@ -32,6 +32,9 @@ fn every_option_in_its_tables_is_explained_by_help() {
         "tokenize",
         "perplexity",
         "bench",
+        "quantize",
+        "imatrix",
+        "convert",
     ] {
         let output = output(&[command, "--help"]);
         assert!(output.status.success(), "perigee {command} --help");

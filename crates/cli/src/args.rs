@@ -117,6 +117,9 @@ pub(crate) struct InspectArgs {
     /// List the metadata
     #[arg(long)]
     pub(crate) metadata: bool,
+    /// Decode every weight and name the tensors that hold infinities or what is no number
+    #[arg(long)]
+    pub(crate) check: bool,
     /// Print one JSON object instead
     #[arg(long)]
     pub(crate) json: bool,

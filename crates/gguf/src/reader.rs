@@ -174,6 +174,19 @@ impl Gguf {
         &self.shards[tensor.shard].bytes[start..start + tensor.n_bytes]
     }
 
+    /// The first row of a tensor, over all its matrices, with a weight that is infinite or no
+    /// number; `None` when all are finite. Decodes the whole tensor.
+    pub fn row_not_finite(&self, tensor: &Tensor) -> Option<usize> {
+        // `header::place` checked that rows are whole blocks and memory could hold one.
+        let mut weights = vec![0.0; tensor.shape[0] as usize];
+        let row_bytes = tensor.kind.row_bytes(weights.len())?;
+        let mut rows = self.bytes(tensor).chunks_exact(row_bytes);
+        rows.position(|row| {
+            tensor.kind.dequantize_row(row, &mut weights);
+            !weights.iter().all(|weight| weight.is_finite())
+        })
+    }
+
     /// Paths of the shards, in order.
     pub fn paths(&self) -> Vec<&Path> {
         self.shards

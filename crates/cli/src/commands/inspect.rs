@@ -1,5 +1,6 @@
 //! `perigee inspect`: what a file holds, and what keeps it from running.
 
+mod check;
 mod json;
 
 use std::collections::BTreeMap;
@@ -18,10 +19,17 @@ use crate::units::size;
 pub(crate) fn run(args: &InspectArgs) -> Result<()> {
     let gguf = startup::open_container(&Source::Path(args.file.clone()))?;
     let mut out = io::stdout().lock();
+    let faults = match args.check {
+        true => check::faults(&gguf),
+        false => Vec::new(),
+    };
     if args.json {
-        let (report, checked) = json::report(&gguf, args)?;
+        let (mut report, checked) = json::report(&gguf, args)?;
+        if args.check {
+            report["faults"] = faults.iter().map(ToString::to_string).collect();
+        }
         writeln!(out, "{report:#}")?;
-        return checked;
+        return checked.and_then(|()| check::verdict(&faults));
     }
     container(&gguf, &mut out)?;
     if args.metadata {
@@ -35,7 +43,11 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
     architecture(&config, &mut out)?;
     let inventory = perigee_arch::inventory(&gguf, &config)?;
     by_role(&gguf, &inventory, &mut out)?;
-    verdict(&gguf, &config, &inventory, &mut out)
+    verdict(&gguf, &config, &inventory, &mut out)?;
+    for fault in &faults {
+        writeln!(out, "{fault}")?;
+    }
+    check::verdict(&faults)
 }
 
 fn verdict(
