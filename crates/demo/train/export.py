@@ -1,0 +1,182 @@
+"""Writes a trained checkpoint as one GGUF file.
+
+    python export.py checkpoint.pt vocabulary.json demo.gguf --type mixed
+    python export.py checkpoint.pt vocabulary.json demo-bf16.gguf --type bf16
+
+Types: f32, bf16, or `mixed`: routed gate and up IQ3_K, routed down Q4_0, every other matrix Q8_0;
+norms and router are F32 in all of them. The blocks are encoded by the library inside
+`ik_llama_cpp_python`, with the importance of each input column where a file of them is given
+(`--importance`, from `importance.npz` of `--measure SHARD`).
+
+vocabulary.json holds the tokenizer's metadata under the keys of the GGUF file.
+"""
+
+import argparse
+import ctypes
+import json
+import struct
+from importlib.metadata import distribution
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import model as network
+
+ALIGNMENT = 32
+# ggml type, weights of a block, bytes of a block
+TYPES = {"F32": (0, 1, 4), "BF16": (30, 1, 2), "Q4_0": (2, 32, 18), "Q8_0": (8, 32, 34), "IQ3_K": (138, 256, 110)}
+U32, I32, F32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9
+
+
+def load_ggml():
+    """The ggml library of the installed wheel, with its f16 tables filled."""
+    files = distribution("ik_llama_cpp_python").files
+    found = {f.name.split("-")[0]: f.locate() for f in files if ".libs/" in str(f)}
+    ctypes.CDLL(str(found["libgomp"]), ctypes.RTLD_GLOBAL)
+    library = ctypes.CDLL(str(found["libggml"]))
+
+    class InitParams(ctypes.Structure):
+        _fields_ = [("size", ctypes.c_size_t), ("buffer", ctypes.c_void_p), ("no_alloc", ctypes.c_bool)]
+
+    library.ggml_init.argtypes = [InitParams]
+    library.ggml_init.restype = ctypes.c_void_p
+    library.ggml_init(InitParams(1 << 20, None, False))
+    return library
+
+
+def encode(library, kind, rows, importance=None):
+    """rows f32 [n, m] -> the bytes of the tensor."""
+    if kind == "F32":
+        return rows.tobytes()
+    if kind == "BF16":
+        return torch.from_numpy(rows).bfloat16().view(torch.int16).numpy().tobytes()
+    _, length, size = TYPES[kind]
+    assert rows.shape[1] % length == 0, (kind, rows.shape)
+    out = np.zeros((rows.shape[0], rows.shape[1] // length * size), np.uint8)
+    point = lambda a: None if a is None else a.ctypes.data_as(ctypes.c_void_p)
+    sizes = (ctypes.c_int64(n) for n in rows.shape)
+    getattr(library, "quantize_" + kind.lower())(point(rows), point(out), *sizes, point(importance))
+    return out.tobytes()
+
+
+def kind_of(name, recipe):
+    if network.is_f32(name) or recipe == "f32":
+        return "F32"
+    if recipe == "bf16":
+        return "BF16"
+    return {"ffn_gate_exps": "IQ3_K", "ffn_up_exps": "IQ3_K", "ffn_down_exps": "Q4_0"}.get(name.split(".")[-2], "Q8_0")
+
+
+def metadata(cfg, name, vocabulary):
+    """(key, type, value) of every entry, in file order."""
+    head = [
+        ("general.architecture", STRING, "deepseek2"),
+        ("general.type", STRING, "model"),
+        ("general.name", STRING, name),
+        ("general.quantization_version", U32, 2),
+    ]
+    body = [
+        ("block_count", U32, cfg.layers),
+        ("context_length", U32, cfg.context),
+        ("embedding_length", U32, cfg.hidden),
+        ("feed_forward_length", U32, cfg.dense_width),
+        ("vocab_size", U32, cfg.vocab),
+        ("leading_dense_block_count", U32, cfg.dense_layers),
+        ("attention.head_count", U32, cfg.heads),
+        ("attention.layer_norm_rms_epsilon", F32, cfg.eps),
+        ("attention.q_lora_rank", U32, cfg.q_rank),
+        ("attention.kv_lora_rank", U32, cfg.kv_rank),
+        ("attention.head_count_kv", U32, 1),
+        ("attention.key_length", U32, cfg.kv_rank + cfg.rope),
+        ("attention.value_length", U32, cfg.kv_rank),
+        ("attention.key_length_mla", U32, cfg.nope + cfg.rope),
+        ("attention.value_length_mla", U32, cfg.v_head),
+        ("rope.dimension_count", U32, cfg.rope),
+        ("rope.freq_base", F32, cfg.rope_base),
+        ("rope.scaling.type", STRING, "yarn"),
+        ("rope.scaling.factor", F32, cfg.yarn_factor),
+        ("rope.scaling.original_context_length", U32, cfg.yarn_original),
+        ("rope.scaling.yarn_log_multiplier", F32, cfg.yarn_log),
+        ("rope.scaling.yarn_beta_fast", F32, 32.0),
+        ("rope.scaling.yarn_beta_slow", F32, 1.0),
+        ("expert_count", U32, cfg.experts),
+        ("expert_used_count", U32, cfg.experts_used),
+        ("expert_shared_count", U32, cfg.shared),
+        ("expert_feed_forward_length", U32, cfg.expert_width),
+        ("expert_weights_scale", F32, cfg.scale),
+        ("expert_weights_norm", BOOL, True),
+        ("expert_gating_func", U32, 2),
+        ("expert_group_count", U32, 1),
+        ("expert_group_used_count", U32, 1),
+    ]
+    tokens = [(key, tokenizer_type(value), value) for key, value in vocabulary.items()]
+    return head + [(f"deepseek2.{key}", kind, value) for key, kind, value in body] + tokens
+
+
+def tokenizer_type(value):
+    """The GGUF type of a JSON value; bool before int, which it also is."""
+    for python, kind in ((bool, BOOL), (int, U32), (float, F32), (str, STRING)):
+        if isinstance(value, python):
+            return kind
+    return ARRAY
+
+
+def value_bytes(kind, value):
+    if kind == STRING:
+        data = value.encode()
+        return struct.pack("<Q", len(data)) + data
+    if kind == ARRAY:
+        inner = STRING if isinstance(value[0], str) else I32
+        return struct.pack("<IQ", inner, len(value)) + b"".join(value_bytes(inner, v) for v in value)
+    return struct.pack({U32: "<I", I32: "<i", F32: "<f", BOOL: "<?"}[kind], value)
+
+
+def write_gguf(path, entries, tensors):
+    """tensors: (name, dimensions with the row length first, kind, bytes)."""
+    head = struct.pack("<IIQQ", 0x46554747, 3, len(tensors), len(entries))
+    for key, kind, value in entries:
+        head += value_bytes(STRING, key) + struct.pack("<I", kind) + value_bytes(kind, value)
+    offset = 0
+    for name, dims, kind, data in tensors:
+        head += value_bytes(STRING, name) + struct.pack(f"<I{len(dims)}Q", len(dims), *dims)
+        head += struct.pack("<IQ", TYPES[kind][0], offset)
+        offset += -(-len(data) // ALIGNMENT) * ALIGNMENT
+    with open(path, "wb") as file:
+        file.write(head + bytes(-len(head) % ALIGNMENT))
+        for *_, data in tensors:
+            file.write(data + bytes(-len(data) % ALIGNMENT))
+    return Path(path).stat().st_size
+
+
+def export(net, vocabulary, path, recipe, name="perigee-demo", importance=None):
+    """Writes `net`; returns the size of the file."""
+    library = load_ggml() if recipe == "mixed" else None
+    tensors = []
+    for key, shape in network.shapes(net.cfg).items():
+        weight = net.weights[key].detach().float().contiguous().numpy()
+        assert weight.shape == shape, (key, weight.shape, shape)
+        kind = kind_of(key, recipe)
+        rows = weight.reshape(-1, shape[-1])
+        column = None if importance is None or key not in importance else importance[key]
+        tensors.append((key, shape[::-1], kind, encode(library, kind, rows, column)))
+    return write_gguf(path, metadata(net.cfg, name, vocabulary), tensors)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("checkpoint")
+    parser.add_argument("vocabulary")
+    parser.add_argument("out")
+    parser.add_argument("--type", choices=("f32", "bf16", "mixed"), default="mixed")
+    parser.add_argument("--name", default="perigee-demo")
+    parser.add_argument("--importance", help="npz of f32 column importances by tensor name")
+    args = parser.parse_args()
+    importance = dict(np.load(args.importance)) if args.importance else None
+    vocabulary = json.loads(Path(args.vocabulary).read_text())
+    size = export(network.load(args.checkpoint), vocabulary, args.out, args.type, args.name, importance)
+    print(f"{args.out}: {size} bytes")
+
+
+if __name__ == "__main__":
+    main()
