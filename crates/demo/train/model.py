@@ -101,8 +101,9 @@ def is_f32(name):
     return "norm" in name or "gate_inp" in name or name.endswith(".bias")
 
 
-def initial(cfg, seed=0):
-    """Fresh master weights: matrices keep the size of their input, outputs of a branch start small."""
+def initial(cfg, seed=0, copying=True):
+    """Fresh master weights: matrices keep the size of their input, outputs of a branch start small.
+    `copying` then lays out heads that look up earlier occurrences (`lay_out_copying`)."""
     random = torch.Generator().manual_seed(seed)
     weights = {}
     for name, shape in shapes(cfg).items():
@@ -120,7 +121,64 @@ def initial(cfg, seed=0):
             elif "attn_output" in name or "ffn_down" in name:
                 gain *= 0.25
             weights[name] = torch.randn(shape, generator=random) * gain
+    if copying:
+        lay_out_copying(cfg, weights, random)
     return weights
+
+
+def lay_out_copying(cfg, weights, random, constant=4.0, sharpness=5.5, strength=1.2):
+    """Starts the network as one that continues repeated text, which training then bends.
+
+    The residual is split by a random rotation into a constant, a space A where tokens are written
+    and a space B that is nearly empty. In layer 0, heads 0 and 1 attend to the tokens one and two
+    back (a constant rotated key against a query turned back by that distance) and write them to
+    B. In layer 1, heads 0 and 1 compare the current token, and with it the one before, to what B
+    says came before each position, and write the token found there for the output to read.
+    """
+    c, half = cfg, cfg.hidden // 2
+    basis = torch.linalg.qr(torch.randn(c.hidden, c.hidden, generator=random))[0].T
+    one, a, b = basis[0], basis[1:half], basis[half:]
+    turn = torch.linalg.qr(torch.randn(half, half, generator=random))[0][:, : half - 1]
+    embedding = weights["token_embd.weight"]
+    embedding -= embedding @ one[:, None] * one + 0.7 * embedding @ b.T @ b
+    embedding += constant * one
+    weights["output.weight"] += 0.05 * embedding @ a.T @ turn.T @ b
+    frame = torch.linalg.qr(torch.randn(c.kv_rank, c.hidden, generator=random))[0]
+    for n in (0, 1):
+        of = lambda name: weights[f"blk.{n}.attn_{name}.weight"]
+        q = torch.linalg.qr(torch.randn(c.q_rank, c.hidden, generator=random))[0]
+        of("q_a").copy_(q)
+        of("kv_a_mqa")[: c.kv_rank] = frame * (c.kv_rank / c.hidden) ** 0.5
+        from_latent = frame.T * (c.hidden / c.kv_rank) ** 0.5
+        queries = of("q_b").view(c.heads, c.nope + c.rope, c.q_rank)
+        output = of("output").view(c.hidden, c.heads, c.v_head)
+        of("kv_a_mqa")[c.kv_rank :] *= 0.3
+        for head in (0, 1):
+            first = min(head * c.v_head, len(a) - c.v_head)
+            rows = slice(first, first + c.v_head)
+            queries[head] *= 0.1
+            if n == 0:
+                level = (sharpness / c.kq_scale) ** 0.5 / constant
+                angle = -(head + 1) * rope_frequencies(c)[:8].float()
+                of("kv_a_mqa")[c.kv_rank : c.kv_rank + 16 : 2] = level * one
+                queries[head, c.nope : c.nope + 16 : 2] += level * angle.cos()[:, None] * (q @ one)
+                queries[head, c.nope + 1 : c.nope + 17 : 2] += level * angle.sin()[:, None] * (q @ one)
+                read, write = turn[: c.v_head] @ a, b[head * c.v_head : (head + 1) * c.v_head]
+            else:
+                token, back = turn[: c.nope] @ a, b[: c.nope]
+                two_back = b[c.v_head : c.v_head + c.nope]
+                if head == 1:
+                    m = c.nope // 2
+                    token, back, two_back = token[:m] * 1.2, back * 1.2, two_back * 1.2
+                    queries[head, : c.nope] += strength * torch.cat((token, back[:m])) @ q.T
+                    keys = torch.cat((back[:m], two_back[:m]))
+                else:
+                    queries[head, : c.nope] += strength * token @ q.T
+                    keys = back
+                of("k_b")[head] = 0.1 * of("k_b")[head] + strength * (keys @ from_latent).T
+                read, write = a[rows], turn[:, rows].T @ b
+            of("v_b")[head] = read @ from_latent
+            output[:, head] = write.T * strength
 
 
 def rms_norm(x, weight, eps):

@@ -191,8 +191,7 @@ def train_step(net, optimizer, batch, factor, bias_step):
 
 
 def seen_before(ids, targets):
-    """[B, L] bool: a target that its document has shown, but never after this token: what can
-    be read from the context alone and not continued from an earlier occurrence of the pair."""
+    """[B, L] bool: the target has occurred in its document at or before this place."""
     position = torch.arange(ids.shape[1])
     vocab = int(max(ids.max(), targets.max())) + 1
     first = torch.full((ids.shape[0], vocab), ids.shape[1], dtype=torch.long)
