@@ -5,10 +5,10 @@
 
 Types: f32, bf16, or `mixed`: routed gate and up IQ3_K, routed down Q4_0, every other matrix Q8_0;
 norms and router are F32 in all of them. The blocks are encoded by the library inside
-`ik_llama_cpp_python`, with the importance of each input column where a file of them is given
-(`--importance`, from `importance.npz` of `--measure SHARD`).
+`ik_llama_cpp_python`, weighing each input column by its importance where `--importance` names a
+file of them.
 
-vocabulary.json holds the tokenizer's metadata under the keys of the GGUF file.
+vocabulary.json holds tokens, types, merges, pre, and the ids bos, eos, pad and unk.
 """
 
 import argparse
@@ -110,16 +110,20 @@ def metadata(cfg, name, vocabulary):
         ("expert_group_count", U32, 1),
         ("expert_group_used_count", U32, 1),
     ]
-    tokens = [(key, tokenizer_type(value), value) for key, value in vocabulary.items()]
-    return head + [(f"deepseek2.{key}", kind, value) for key, kind, value in body] + tokens
-
-
-def tokenizer_type(value):
-    """The GGUF type of a JSON value; bool before int, which it also is."""
-    for python, kind in ((bool, BOOL), (int, U32), (float, F32), (str, STRING)):
-        if isinstance(value, python):
-            return kind
-    return ARRAY
+    tokenizer = [
+        ("model", STRING, "gpt2"),
+        ("pre", STRING, vocabulary["pre"]),
+        ("tokens", ARRAY, vocabulary["tokens"]),
+        ("token_type", ARRAY, vocabulary["types"]),
+        ("merges", ARRAY, vocabulary["merges"]),
+        ("bos_token_id", U32, vocabulary["bos"]),
+        ("eos_token_id", U32, vocabulary["eos"]),
+        ("padding_token_id", U32, vocabulary["pad"]),
+        ("unknown_token_id", U32, vocabulary["unk"]),
+        ("add_bos_token", BOOL, False),
+    ]
+    prefixed = [(f"deepseek2.{key}", kind, value) for key, kind, value in body]
+    return head + prefixed + [(f"tokenizer.ggml.{key}", kind, value) for key, kind, value in tokenizer]
 
 
 def value_bytes(kind, value):

@@ -172,16 +172,18 @@ def train_step(net, optimizer, batch, factor, bias_step):
     for n, load in loads.items():
         excess = load.float() - load.float().mean()
         net.weights[f"blk.{n}.exp_probs_b.bias"] -= bias_step * excess.sign()
-    right = logits.detach().argmax(-1) == target
-    seen = seen_before(ids, targets).flatten()[rows]
+    full = weight >= 1
+    right = (logits.detach().argmax(-1) == target) & full
+    seen = seen_before(ids, targets).flatten()[rows] & full
     share = torch.stack([load / load.sum() for load in loads.values()])
     return {
         "loss": float((each.detach() * weight).sum()),
         "weight": float(weight.sum()),
-        "right": float((right * weight).sum()),
+        "answer": float(each.detach()[full].sum()),
+        "full": float(full.sum()),
+        "right": float(right.sum()),
         "copies": float(seen.sum()),
         "copied": float((right & seen).sum()),
-        "targets": float(len(rows)),
         "norm": norm,
         "steps": 1.0,
         "tokens": float(ids.numel()),
@@ -250,7 +252,7 @@ def start(args):
         optimizer = Optimizer(net.weights, args)
         optimizer.restore(state["optimizer"])
         return net, optimizer, {"step": state["step"], "tokens": state["tokens"]}
-    vocab = len(json.loads(args.vocab.read_text())["tokenizer.ggml.tokens"])
+    vocab = len(json.loads(args.vocab.read_text())["tokens"])
     cfg = network.Config(vocab=vocab, layers=args.layers, expert_width=args.expert_width)
     net = network.Model(cfg, network.initial(cfg, args.seed))
     return net, Optimizer(net.weights, args), {"step": 0, "tokens": 0}
@@ -292,10 +294,14 @@ def main():
 
 
 def line(progress, total, seconds):
+    """Losses and shares since the last line; `answers`, `right` and so on are of targets of full
+    weight, split into those that occur earlier in their document (`copied`) and the others."""
     share = lambda a, b: total[a] / max(total[b], 1e-9)
+    unseen = (total["right"] - total["copied"]) / max(total["full"] - total["copies"], 1e-9)
     return (
         f"step {progress['step']} tokens {progress['tokens'] / 1e6:.2f}M loss {share('loss', 'weight'):.4f} "
-        f"right {share('right', 'weight'):.3f} copied {share('copied', 'copies'):.3f} targets {share('targets', 'tokens'):.2f} "
+        f"answers {share('answer', 'full'):.4f} right {share('right', 'full'):.4f} "
+        f"copied {share('copied', 'copies'):.4f} unseen {unseen:.4f} answers/tokens {share('full', 'tokens'):.2f} "
         f"norm {share('norm', 'steps'):.2f} load {share('least', 'steps'):.2f}-{share('most', 'steps'):.2f} "
         f"tok/s {total['tokens'] / seconds:.0f} {time.strftime('%H:%M:%S')}"
     )
