@@ -5,8 +5,8 @@
 
 Types: f32, bf16, or `mixed`: routed gate and up IQ3_K, routed down Q4_0, every other matrix Q8_0;
 norms and router are F32 in all of them. The blocks are encoded by the library inside
-`ik_llama_cpp_python`, weighing each input column by its importance where `--importance` names a
-file of them.
+`ik_llama_cpp_python`, weighing each input column of routed gate and up by its mean square over
+some documents of `--data`.
 
 vocabulary.json holds tokens, types, merges, pre, and the ids bos, eos, pad and unk.
 """
@@ -58,6 +58,14 @@ def encode(library, kind, rows, importance=None):
     sizes = (ctypes.c_int64(n) for n in rows.shape)
     getattr(library, "quantize_" + kind.lower())(point(rows), point(out), *sizes, point(importance))
     return out.tobytes()
+
+
+def decode(library, kind, data, shape):
+    """What the bytes stand for, f32 [shape]."""
+    out = np.zeros(shape, np.float32)
+    call = getattr(library, "dequantize_row_" + kind.lower())
+    call(data, out.ctypes.data_as(ctypes.c_void_p), ctypes.c_int64(out.size))
+    return out
 
 
 def kind_of(name, recipe):
@@ -153,18 +161,49 @@ def write_gguf(path, entries, tensors):
     return Path(path).stat().st_size
 
 
-def export(net, vocabulary, path, recipe, name="perigee-demo", importance=None):
-    """Writes `net`; returns the size of the file."""
+def tensor_bytes(net, key, recipe, library, importance):
+    """(kind, bytes) of one tensor."""
+    weight = net.weights[key].detach().float().contiguous().numpy()
+    kind = kind_of(key, recipe)
+    return kind, encode(library, kind, weight.reshape(-1, weight.shape[-1]), importance.get(key))
+
+
+def export(net, vocabulary, path, recipe, name="perigee-demo", importance=None, encoded=None):
+    """Writes `net`, with the bytes of `encoded` where it has a tensor; returns the file's size."""
     library = load_ggml() if recipe == "mixed" else None
     tensors = []
     for key, shape in network.shapes(net.cfg).items():
-        weight = net.weights[key].detach().float().contiguous().numpy()
-        assert weight.shape == shape, (key, weight.shape, shape)
-        kind = kind_of(key, recipe)
-        rows = weight.reshape(-1, shape[-1])
-        column = None if importance is None or key not in importance else importance[key]
-        tensors.append((key, shape[::-1], kind, encode(library, kind, rows, column)))
+        if encoded is not None and f"bytes:{key}" in encoded:
+            kind, data = kind_of(key, recipe), encoded[f"bytes:{key}"].tobytes()
+        else:
+            kind, data = tensor_bytes(net, key, recipe, library, importance or {})
+        tensors.append((key, shape[::-1], kind, data))
     return write_gguf(path, metadata(net.cfg, name, vocabulary), tensors)
+
+
+def freeze(net, path, importance):
+    """Encodes the routed experts: their bytes, and under their own names what these stand for."""
+    library, found = load_ggml(), {}
+    for key, shape in network.shapes(net.cfg).items():
+        if "_exps" in key:
+            kind, data = tensor_bytes(net, key, "mixed", library, importance)
+            found[f"bytes:{key}"] = np.frombuffer(data, np.uint8)
+            found[key] = decode(library, kind, data, shape)
+    np.savez(path, **found)
+
+
+@torch.no_grad()
+def column_importance(net, folder, documents=64):
+    """Mean squares of the inputs of every routed gate and up over some documents of `folder`."""
+    ids, starts = np.load(f"{folder}/ids.npy"), np.load(f"{folder}/starts.npy")
+    w, sums = net.compute_weights(torch.float32, grad=False), {}
+    for k in range(documents):
+        squares = {}
+        document = torch.from_numpy(ids[starts[k] : starts[k + 1]].astype(np.int64))
+        net.hidden(w, document[None], dtype=torch.float32, squares=squares)
+        for n, square in squares.items():
+            sums[n] = sums.get(n, 0) + square.numpy() / documents
+    return {f"blk.{n}.ffn_{m}_exps.weight": s.astype(np.float32) for n, s in sums.items() for m in ("gate", "up")}
 
 
 def main():
@@ -174,11 +213,17 @@ def main():
     parser.add_argument("out")
     parser.add_argument("--type", choices=("f32", "bf16", "mixed"), default="mixed")
     parser.add_argument("--name", default="perigee-demo")
-    parser.add_argument("--importance", help="npz of f32 column importances by tensor name")
+    parser.add_argument("--data", help="tokenised documents that tell the importance of columns")
+    parser.add_argument("--freeze", action="store_true", help="write encoded experts (npz) to OUT, no GGUF")
+    parser.add_argument("--encoded", help="npz of --freeze, whose bytes are taken as they are")
     args = parser.parse_args()
-    importance = dict(np.load(args.importance)) if args.importance else None
+    net = network.load(args.checkpoint)
+    importance = column_importance(net, args.data) if args.data else {}
+    if args.freeze:
+        return freeze(net, args.out, importance)
+    encoded = np.load(args.encoded) if args.encoded and args.type == "mixed" else None
     vocabulary = json.loads(Path(args.vocabulary).read_text())
-    size = export(network.load(args.checkpoint), vocabulary, args.out, args.type, args.name, importance)
+    size = export(net, vocabulary, args.out, args.type, args.name, importance, encoded)
     print(f"{args.out}: {size} bytes")
 
 

@@ -306,16 +306,19 @@ class Experts(torch.autograd.Function):
         used = place.shape[1]
         dy = grad.contiguous().index_select(0, order // used)
         d_act, dx = torch.empty_like(act), torch.empty_like(xs)
-        d_gate, d_up, d_down = torch.zeros_like(gate), torch.zeros_like(up), torch.zeros_like(down)
+        learning = ctx.needs_input_grad[3]
+        d_gate, d_up, d_down = (torch.zeros_like(m) if learning else None for m in (gate, up, down))
         for e, (start, end) in enumerate(spans(ctx.counts)):
             torch.mm(dy[start:end], down[e], out=d_act[start:end])
-            torch.mm(dy[start:end].t(), act[start:end], out=d_down[e])
+            if learning:
+                torch.mm(dy[start:end].t(), act[start:end], out=d_down[e])
         dg, du, d_weight = fused.weighted_swiglu_backward(g, u, sorted_weight, d_act)
         for e, (start, end) in enumerate(spans(ctx.counts)):
             torch.mm(dg[start:end], gate[e], out=dx[start:end])
             dx[start:end].addmm_(du[start:end], up[e])
-            torch.mm(dg[start:end].t(), xs[start:end], out=d_gate[e])
-            torch.mm(du[start:end].t(), xs[start:end], out=d_up[e])
+            if learning:
+                torch.mm(dg[start:end].t(), xs[start:end], out=d_gate[e])
+                torch.mm(du[start:end].t(), xs[start:end], out=d_up[e])
         d_weight = d_weight[place.flatten()].view_as(place)
         return fused.gather_sum(dx, place), None, d_weight, d_gate, d_up, d_down
 
@@ -352,8 +355,9 @@ def route(f, router, bias, cfg):
     return chosen, weight / weight.sum(1, keepdim=True) * cfg.scale
 
 
-def feed_forward(w, n, f, cfg, loads=None):
-    """The dense or the mixed FFN of layer n on rows f [T, hidden]; counts tokens per expert."""
+def feed_forward(w, n, f, cfg, loads=None, squares=None):
+    """The dense or the mixed FFN of layer n on rows f [T, hidden]; counts tokens per expert
+    in `loads` and keeps the mean square of each input column in `squares`."""
     kind = "" if n < cfg.dense_layers else "_shexp"
     mat = lambda name: w[f"blk.{n}.{name}"]
     gate, up = F.linear(f, mat(f"ffn_gate{kind}.weight")), F.linear(f, mat(f"ffn_up{kind}.weight"))
@@ -363,6 +367,8 @@ def feed_forward(w, n, f, cfg, loads=None):
     chosen, weight = route(f, mat("ffn_gate_inp.weight"), mat("exp_probs_b.bias"), cfg)
     if loads is not None:
         loads[n] = torch.bincount(chosen.flatten(), minlength=cfg.experts)
+    if squares is not None:
+        squares[n] = f.float().square().mean(0)
     experts = (mat(f"ffn_{m}_exps.weight") for m in ("gate", "up", "down"))
     return out + Experts.apply(f, chosen, weight, *experts)
 
@@ -375,16 +381,16 @@ class Model:
         angle = torch.outer(torch.arange(cfg.context, dtype=torch.float64), rope_frequencies(cfg).float().double())
         self.cos, self.sin = angle.cos().float(), angle.sin().float()
 
-    def compute_weights(self, dtype=torch.bfloat16, grad=True):
-        """The copy that a step computes on; f32 tensors are shared with the masters."""
+    def compute_weights(self, dtype=torch.bfloat16, grad=True, frozen=()):
+        """The copy that a step computes on; biases and `frozen` tensors ask for no gradient."""
         copy = {}
         for name, master in self.weights.items():
             keep = is_f32(name) or name == "token_embd.weight"
             copy[name] = master.detach().clone() if keep else master.detach().to(dtype)
-            copy[name].requires_grad_(grad and not name.endswith(".bias"))
+            copy[name].requires_grad_(grad and name not in frozen and not name.endswith(".bias"))
         return copy
 
-    def hidden(self, w, ids, rows=None, loads=None, dtype=torch.bfloat16):
+    def hidden(self, w, ids, rows=None, loads=None, dtype=torch.bfloat16, squares=None):
         """ids [B, L], each row a document from position 0 -> normalised last states [T, hidden]
         of all tokens, or of the flat indices `rows` (the last FFN is skipped for the others)."""
         cfg, (batch, length) = self.cfg, ids.shape
@@ -400,7 +406,7 @@ class Model:
                 x, o = x.index_select(0, rows), o.index_select(0, rows)
             x = x + F.linear(o, w[f"blk.{n}.attn_output.weight"])
             f = fused.rms_norm(x, w[f"blk.{n}.ffn_norm.weight"], cfg.eps)
-            x = x + feed_forward(w, n, f, cfg, loads)
+            x = x + feed_forward(w, n, f, cfg, loads, squares)
         return fused.rms_norm(x, w["output_norm.weight"], cfg.eps)
 
     def logits(self, ids):

@@ -8,6 +8,9 @@ starts.npy (first token of every document). Matrices are updated by Muon (orthog
 embedding, head, router and norms by Adam. Experts are balanced by their selection bias alone: it
 moves by a fixed step against the sign of each expert's excess of load.
 
+To end, `export.py --freeze` encodes the routed experts and `--resume --frozen encoded.npz` trains the
+other tensors around what encoding made of them.
+
 RUN_DIR receives train.log, state.pt (to resume) and weights.pt (bf16). SIGTERM saves and stops.
 """
 
@@ -105,11 +108,11 @@ def orthogonalise(g, steps=5):
 class Optimizer:
     """Muon for matrices, Adam for everything else."""
 
-    def __init__(self, weights, args):
-        self.weights, self.args = weights, args
+    def __init__(self, weights, args, frozen=()):
+        self.weights, self.args, self.frozen = weights, args, frozenset(frozen)
         self.adam = [k for k in weights if network.is_f32(k) and not k.endswith(".bias")]
         self.adam += ["token_embd.weight", "output.weight"]
-        rest = [k for k in weights if k not in self.adam and not k.endswith(".bias")]
+        rest = [k for k in weights if k not in {*self.adam, *frozen} and not k.endswith(".bias")]
         self.groups = {}
         for name in rest:
             self.groups.setdefault(tuple(weights[name].shape[-2:]), []).append(name)
@@ -153,7 +156,8 @@ class Optimizer:
         return {"first": self.first, "second": self.second, "count": self.count}
 
     def restore(self, state):
-        self.first, self.second, self.count = state["first"], state["second"], state["count"]
+        self.first = {k: v for k, v in state["first"].items() if k not in self.frozen}
+        self.second, self.count = state["second"], state["count"]
 
 
 def train_step(net, optimizer, batch, factor, bias_step):
@@ -161,7 +165,7 @@ def train_step(net, optimizer, batch, factor, bias_step):
     ids, targets, weights = batch
     flat = weights.flatten()
     rows = flat.nonzero()[:, 0]
-    w, loads = net.compute_weights(), {}
+    w, loads = net.compute_weights(frozen=optimizer.frozen), {}
     h = net.hidden(w, ids, rows, loads)
     logits = F.linear(h, w["output.weight"]).float()
     target, weight = targets.flatten()[rows], flat[rows]
@@ -223,6 +227,7 @@ def arguments():
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--vocab", type=Path, help="vocabulary.json; needed for a fresh start")
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--frozen", type=Path, help="encoded.npz of export.py: these tensors stay as they are there")
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--batch-tokens", type=int, default=8192)
     parser.add_argument("--longest", type=int, default=2048, help="longer documents are left out")
@@ -249,7 +254,10 @@ def start(args):
     if args.resume:
         state = torch.load(args.run / "state.pt", weights_only=True)
         net = network.Model(network.Config(**state["config"]), state["weights"])
-        optimizer = Optimizer(net.weights, args)
+        frozen = dict(np.load(args.frozen)) if args.frozen else {}
+        frozen = {k: torch.from_numpy(v) for k, v in frozen.items() if k in net.weights}
+        net.weights.update(frozen)
+        optimizer = Optimizer(net.weights, args, frozen)
         optimizer.restore(state["optimizer"])
         return net, optimizer, {"step": state["step"], "tokens": state["tokens"]}
     vocab = len(json.loads(args.vocab.read_text())["tokens"])
