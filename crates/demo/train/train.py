@@ -91,7 +91,7 @@ def padded(span):
     return -(-(int(span[1]) - int(span[0]) - 1) // 32) * 32
 
 
-def orthogonalise(g, steps=5):
+def orthogonalise(g, steps=4):
     """The nearest orthogonal matrices to g [n, rows, cols], roughly, by a quintic Newton-Schulz
     iteration in bf16."""
     x = g.bfloat16()
