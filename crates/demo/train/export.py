@@ -200,7 +200,7 @@ def column_importance(net, folder, documents=64):
     for k in range(documents):
         squares = {}
         document = torch.from_numpy(ids[starts[k] : starts[k + 1]].astype(np.int64))
-        net.hidden(w, document[None], dtype=torch.float32, squares=squares)
+        net.hidden(w, [document[None]], dtype=torch.float32, squares=squares)
         for n, square in squares.items():
             sums[n] = sums.get(n, 0) + square.numpy() / documents
     return {f"blk.{n}.ffn_{m}_exps.weight": s.astype(np.float32) for n, s in sums.items() for m in ("gate", "up")}

@@ -194,20 +194,28 @@ def rotate(x, cos, sin):
 
 
 def attention_inputs(x, norm, q_a, q_norm, q_b, kv_a, kv_norm, k_b, v_b, cos, sin, dims):
-    """x [B, L, hidden] -> q (scaled), k [B, H, L, nope + rope] and v [B, H, L, v_head]."""
+    """x [T, hidden], cos and sin [T, rope / 2] -> q (scaled), k [T, H, nope + rope] and
+    v [T, H, v_head]."""
     heads, nope, rank, kq_scale, eps = dims
-    batch, length, _ = x.shape
     a = rms_norm(x, norm, eps)
-    q = F.linear(rms_norm(F.linear(a, q_a), q_norm, eps), q_b).view(batch, length, heads, -1)
+    q = F.linear(rms_norm(F.linear(a, q_a), q_norm, eps), q_b).view(len(x), heads, -1)
     z = F.linear(a, kv_a)
-    latent = rms_norm(z[..., :rank], kv_norm, eps)
-    k_nope = F.linear(latent, k_b.transpose(1, 2).reshape(-1, rank)).view(batch, length, heads, -1)
-    v = F.linear(latent, v_b.view(-1, rank)).view(batch, length, heads, -1)
+    latent = rms_norm(z[:, :rank], kv_norm, eps)
+    k_nope = F.linear(latent, k_b.transpose(1, 2).reshape(-1, rank)).view(len(x), heads, -1)
+    v = F.linear(latent, v_b.view(-1, rank)).view(len(x), heads, -1)
     q_pe = rotate(q[..., nope:], cos[:, None], sin[:, None])
-    k_pe = rotate(z[..., rank:], cos, sin).unsqueeze(2).expand(-1, -1, heads, -1)
+    k_pe = rotate(z[:, rank:], cos, sin).unsqueeze(1).expand(-1, heads, -1)
     q = torch.cat((q[..., :nope], q_pe), -1) * kq_scale
-    k = torch.cat((k_nope, k_pe), -1)
-    return tuple(t.transpose(1, 2).contiguous() for t in (q, k, v))
+    return q, torch.cat((k_nope, k_pe), -1), v
+
+
+def attention(q, k, v, shapes):
+    """Flat q, k, v of groups of documents, each group of shape (B, L) -> [T, H * v_head]."""
+    sizes, out = [b * n for b, n in shapes], []
+    for shape, *parts in zip(shapes, q.split(sizes), k.split(sizes), v.split(sizes)):
+        o = CausalAttention.apply(*(t.view(*shape, *t.shape[1:]).transpose(1, 2) for t in parts))
+        out.append(o.transpose(1, 2).reshape(shape[0] * shape[1], -1))
+    return torch.cat(out)
 
 
 class CausalAttention(torch.autograd.Function):
@@ -373,6 +381,18 @@ def feed_forward(w, n, f, cfg, loads=None, squares=None):
     return out + Experts.apply(f, chosen, weight, *experts)
 
 
+ATTENTION_INPUTS = (
+    "attn_norm",
+    "attn_q_a",
+    "attn_q_a_norm",
+    "attn_q_b",
+    "attn_kv_a_mqa",
+    "attn_kv_a_norm",
+    "attn_k_b",
+    "attn_v_b",
+)
+
+
 class Model:
     """Master weights and the ways to run them."""
 
@@ -390,18 +410,19 @@ class Model:
             copy[name].requires_grad_(grad and name not in frozen and not name.endswith(".bias"))
         return copy
 
-    def hidden(self, w, ids, rows=None, loads=None, dtype=torch.bfloat16, squares=None):
-        """ids [B, L], each row a document from position 0 -> normalised last states [T, hidden]
-        of all tokens, or of the flat indices `rows` (the last FFN is skipped for the others)."""
-        cfg, (batch, length) = self.cfg, ids.shape
-        cos, sin = self.cos[:length], self.sin[:length]
+    def hidden(self, w, groups, rows=None, loads=None, dtype=torch.bfloat16, squares=None):
+        """Groups of documents, ids [B, L] each and every row from position 0 -> normalised last
+        states [T, hidden] of all tokens, groups one after the other, or of the flat indices
+        `rows` (the last FFN is skipped for the others)."""
+        cfg, shapes = self.cfg, [tuple(ids.shape) for ids in groups]
+        position = torch.cat([torch.arange(length).repeat(batch) for batch, length in shapes])
+        cos, sin = self.cos[position], self.sin[position]
         dims = (cfg.heads, cfg.nope, cfg.kv_rank, cfg.kq_scale, cfg.eps)
-        x = F.embedding(ids, w["token_embd.weight"]).to(dtype).view(batch * length, -1)
+        ids = torch.cat([ids.flatten() for ids in groups])
+        x = F.embedding(ids, w["token_embd.weight"]).to(dtype)
         for n in range(cfg.layers):
-            names = ("attn_norm", "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_k_b", "attn_v_b")
-            mats = [w[f"blk.{n}.{name}.weight"] for name in names]
-            q, k, v = fused.attention_inputs(x.view(batch, length, -1), *mats, cos, sin, dims)
-            o = CausalAttention.apply(q, k, v).transpose(1, 2).reshape(batch * length, -1)
+            mats = [w[f"blk.{n}.{name}.weight"] for name in ATTENTION_INPUTS]
+            o = attention(*fused.attention_inputs(x, *mats, cos, sin, dims), shapes)
             if n == cfg.layers - 1 and rows is not None:
                 x, o = x.index_select(0, rows), o.index_select(0, rows)
             x = x + F.linear(o, w[f"blk.{n}.attn_output.weight"])
@@ -413,7 +434,7 @@ class Model:
         """f32 logits [B, L, vocab] of documents from position 0."""
         with torch.no_grad():
             w = self.compute_weights(torch.float32, grad=False)
-            h = self.hidden(w, ids, dtype=torch.float32)
+            h = self.hidden(w, [ids], dtype=torch.float32)
             return F.linear(h, w["output.weight"]).view(*ids.shape, -1)
 
     def generate(self, prompt_ids, max_new, stop=()):

@@ -37,7 +37,7 @@ def keep_freed_memory():
 
 
 class Documents:
-    """Batches of documents of like length, without end."""
+    """Batches of documents drawn at random, without end."""
 
     def __init__(self, folder, batch_tokens, longest, seed):
         self.ids, self.loss = np.load(f"{folder}/ids.npy"), np.load(f"{folder}/loss.npy")
@@ -48,42 +48,26 @@ class Documents:
         self.batch_tokens, self.random = batch_tokens, np.random.default_rng(seed)
 
     def batches(self):
-        """(ids [B, L], targets [B, L], weights f32 [B, L]) of every batch of one shuffled pass
-        after the other; short documents are padded with weight 0."""
+        """(ids, targets, weights f32) of every batch of one shuffled pass after the other, each a
+        list of [B, L]: the batch's documents grouped by length, which is padded with weight 0."""
+        groups, total = {}, 0
         while True:
-            order = self.random.permutation(len(self.spans))
-            for first in range(0, len(order), 4096):
-                spans = self.spans[order[first : first + 4096]]
-                spans = spans[np.argsort(spans[:, 1] - spans[:, 0], kind="stable")]
-                for picked in self.random.permutation(np.array(self.groups(spans), dtype=object)):
-                    yield self.pack(picked)
+            for k in self.random.permutation(len(self.spans)):
+                length = padded(self.spans[k])
+                if total and total + length > self.batch_tokens:
+                    yield tuple(zip(*(self.pack(n, groups[n]) for n in sorted(groups))))
+                    groups, total = {}, 0
+                groups.setdefault(length, []).append(self.spans[k])
+                total += length
 
-    def groups(self, spans):
-        groups, group = [], []
-        for span in spans:
-            length = padded(span)
-            if group and length * (len(group) + 1) > self.batch_tokens:
-                groups.append(tuple(group))
-                group = []
-            group.append((int(span[0]), int(span[1])))
-        return list(map(Group, groups + [tuple(group)]))
-
-    def pack(self, group):
-        length = max(padded(s) for s in group.spans)
-        ids, targets = (np.zeros((len(group.spans), length), np.int64) for _ in range(2))
-        weights = np.zeros((len(group.spans), length), np.float32)
-        for row, (start, end) in enumerate(group.spans):
+    def pack(self, length, spans):
+        ids, targets = (np.zeros((len(spans), length), np.int64) for _ in range(2))
+        weights = np.zeros((len(spans), length), np.float32)
+        for row, (start, end) in enumerate(spans):
             n = end - start - 1
             ids[row, :n], targets[row, :n] = self.ids[start : end - 1], self.ids[start + 1 : end]
             weights[row, :n] = self.loss[start + 1 : end] / 100
         return tuple(map(torch.from_numpy, (ids, targets, weights)))
-
-
-class Group:
-    """The documents of one batch (a class so that NumPy does not look inside)."""
-
-    def __init__(self, spans):
-        self.spans = spans
 
 
 def padded(span):
@@ -163,12 +147,13 @@ class Optimizer:
 def train_step(net, optimizer, batch, factor, bias_step):
     """One update; returns the counts that the log adds up."""
     ids, targets, weights = batch
-    flat = weights.flatten()
+    flat = torch.cat([t.flatten() for t in weights])
     rows = flat.nonzero()[:, 0]
     w, loads = net.compute_weights(frozen=optimizer.frozen), {}
     h = net.hidden(w, ids, rows, loads)
     logits = F.linear(h, w["output.weight"]).float()
-    target, weight = targets.flatten()[rows], flat[rows]
+    target = torch.cat([t.flatten() for t in targets])[rows]
+    weight = flat[rows]
     each = F.cross_entropy(logits, target, reduction="none")
     ((each * weight).sum() / weight.sum()).backward()
     grads = {k: v.grad for k, v in w.items() if v.requires_grad}
@@ -178,7 +163,7 @@ def train_step(net, optimizer, batch, factor, bias_step):
         net.weights[f"blk.{n}.exp_probs_b.bias"] -= bias_step * excess.sign()
     full = weight >= 1
     right = (logits.detach().argmax(-1) == target) & full
-    seen = seen_before(ids, targets).flatten()[rows] & full
+    seen = torch.cat([seen_before(*pair).flatten() for pair in zip(ids, targets)])[rows] & full
     share = torch.stack([load / load.sum() for load in loads.values()])
     return {
         "loss": float((each.detach() * weight).sum()),
@@ -190,7 +175,7 @@ def train_step(net, optimizer, batch, factor, bias_step):
         "copied": float((right & seen).sum()),
         "norm": norm,
         "steps": 1.0,
-        "tokens": float(ids.numel()),
+        "tokens": float(len(flat)),
         "most": float(share.max(1).values.mean()) * share.shape[1],
         "least": float(share.min(1).values.mean()) * share.shape[1],
     }
