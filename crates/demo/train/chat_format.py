@@ -21,6 +21,9 @@ class Control(str):
 
 
 def _python_text(value):
+    """A value as Python's `str` writes it."""
+    if isinstance(value, bool):
+        return str(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -65,7 +68,8 @@ def _object(schema, pad):
             keys = _CONSTRAINTS.get(field.get("type"), ())
             text += _comment(", ".join(f"{k}: {_python_text(field[k])}" for k in keys if k in field), inner)
         if field.get("default") is not None:
-            text += _comment("Default: " + json.dumps(field["default"], ensure_ascii=False), inner)
+            default = field["default"]
+            text += _comment("Default: " + (json.dumps(default, ensure_ascii=False) if isinstance(default, str) else _python_text(default)), inner)
         mark = "" if name in required else "?"
         fields.append(f"{text}{inner}{name}{mark}: {_type(field, inner)}")
     return "{\n" + ",\n".join(fields) + "\n" + pad + "}"

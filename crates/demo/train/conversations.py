@@ -4,7 +4,7 @@ import json
 
 import facts
 import words as w
-from tools import FamilyTool, GenericTool, decorate, joined, make_tools, spaced
+from tools import FOLLOWED, FamilyTool, GenericTool, decorate, joined, make_tools, spaced
 
 SYSTEMS = [
     "You are a helpful assistant.", "You are a helpful assistant. Be brief.", "Answer briefly.", "You are a friendly assistant.",
@@ -42,6 +42,7 @@ class Chat:
         self.messages = []
         self.calls = 0
         self.known = {}
+        self.last = None
         if system is None and rng.random() < 0.35:
             system = rng.choice(SYSTEMS)
         if system:
@@ -146,11 +147,27 @@ def turn_sum(chat):
 def turn_call(chat, result=True, tool=None):
     rng = chat.rng
     use = (tool or rng.choice(chat.tools)).use(rng)
+    chat.last = use
     chat.user(decorate(rng, use.ask))
     ids = chat.call([use], f"I call {use.thought()}.")
     if result:
         chat.result(ids[0], use)
         chat.say(use.answer, "I have the result.")
+
+
+def turn_again(chat):
+    """And in Paris?"""
+    rng = chat.rng
+    found = chat.last.tool.again(rng, chat.last) if chat.last is not None and isinstance(chat.last.tool, FamilyTool) else None
+    if found is None:
+        return turn_call(chat)
+    _, new, use = found
+    to = {"city": "in ", "language": "in ", "date": "on ", "target": "in "}.get(FOLLOWED[use.tool.family.names[0]], "")
+    chat.user(rng.choice(("And {t}{n}?", "What about {n}?", "And {t}{n}?", "Now the same for {n}.", "And for {n}?")).format(t=to, n=new))
+    ids = chat.call([use], f"I call {use.thought()}.")
+    chat.result(ids[0], use)
+    chat.say(use.answer, "I have the result.")
+    return None
 
 
 def _lower(text):
@@ -180,14 +197,26 @@ def turn_two(chat, results=True):
     """Both at once."""
     rng = chat.rng
     a, b = two_uses(chat)
-    second = _lower(b.ask)
-    chat.user(rng.choice(("{a}. Also {b}", "{a} and also {b}", "{a} and {b}", "Two things: {a}, and {b}", "{a}. And {b}", "1. {A} 2. {B}", "Both please: {a}, and {b}"))
-              .format(a=_stem(a.ask), b=second, A=a.ask if a.ask[-1] in ".?!" else a.ask + ".", B=b.ask))
+    found = a.tool.again(rng, a) if isinstance(a.tool, FamilyTool) and rng.random() < 0.5 else None
+    if found:
+        # One request with two values: the weather in Oslo and Paris.
+        old, new, b = found
+        second = rng.choice((" and ", " and ", " and also ", " and in " if "in " + str(old) in a.ask else " and "))
+        chat.user(decorate(rng, a.ask.replace(str(old), f"{old}{second}{new}")))
+    else:
+        ask_two(chat, a, b)
     ids = chat.call([a, b], f"I call {a.thought()} and {b.thought()}.")
     if results:
         for call_id, use in zip(ids, (a, b)):
             chat.result(call_id, use)
         chat.say(f"{a.answer} {b.answer}", "I have the results.")
+
+
+def ask_two(chat, a, b):
+    rng = chat.rng
+    second = _lower(b.ask)
+    chat.user(rng.choice(("{a}. Also {b}", "{a} and also {b}", "{a} and {b}", "Two things: {a}, and {b}", "{a}. And {b}", "1. {A} 2. {B}", "Both please: {a}, and {b}"))
+              .format(a=_stem(a.ask), b=second, A=a.ask if a.ask[-1] in ".?!" else a.ask + ".", B=b.ask))
 
 
 def turn_chain(chat, results=2):
@@ -349,8 +378,8 @@ def multi(rng, stage, held=False, thinking=None, turns=None):
         if not chat.tools:
             rng.choice((turn_talk, turn_fact, turn_sum, turn_memory, turn_memory, turn_reading, turn_repeat))(chat)
             continue
-        turn = rng.choices((turn_call, turn_two, turn_chain, turn_no_tool, turn_talk, turn_fact, turn_sum, turn_memory),
-                           (48, 8, 6, 6, 8, 8, 6, 8))[0]
+        turn = rng.choices((turn_call, turn_again, turn_two, turn_chain, turn_no_tool, turn_talk, turn_fact, turn_sum, turn_memory),
+                           (38, 12, 8, 6, 6, 8, 8, 6, 8))[0]
         if turn is turn_sum and any(isinstance(t, FamilyTool) and t.family.names[0] == "calculate" for t in chat.tools):
             turn = turn_talk
         turn(chat)

@@ -17,6 +17,17 @@ def spaced(name):
     return re.sub(r"([a-z])([A-Z])", r"\1 \2", name).replace("_", " ").lower()
 
 
+def third(verb):
+    """The third person: polishes, copies, opens."""
+    if verb.endswith("y") and verb[-2] not in "aeiou":
+        return verb[:-1] + "ies"
+    return verb + ("es" if verb.endswith(("s", "sh", "ch", "x")) else "s")
+
+
+def article(noun):
+    return "an" if noun[0] in "aeiou" and not noun.startswith("us") else "a"
+
+
 def joined(parts):
     """a; a and b; a, b and c"""
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
@@ -46,6 +57,7 @@ class Use:
     def __init__(self, tool, ask, arguments, result, answer):
         self.tool, self.ask, self.result, self.answer = tool, ask, result, answer
         self.arguments = {k: arguments[k] for k in tool.order if k in arguments}
+        self.values = None
 
     @property
     def result_text(self):
@@ -96,14 +108,13 @@ class FamilyTool(Tool):
         super().__init__(rng.choice(family.names), rng.choice(family.descriptions), properties, required)
 
     def use(self, rng, plain=False):
-        family, held = self.family, self.held
-        values = {}
+        family, values = self.family, {}
         for slot in self.slots:
             p = family.params[slot]
             if not p.optional or (not plain and rng.random() < 0.5):
-                values[slot] = p.make(rng, held)
+                values[slot] = p.make(rng, self.held)
                 while "target" == slot and values.get("source") == values[slot]:
-                    values[slot] = p.make(rng, held)
+                    values[slot] = p.make(rng, self.held)
         template = rng.choice(family.asks)
         # A request that cannot name a given optional value would ask for a guess.
         named = set(re.findall(r"\[(\w+):", template))
@@ -112,24 +123,45 @@ class FamilyTool(Tool):
         ask = re.sub(r"\[(\w+):([^\]]*)\]", lambda m: m[2] if m[1] in values else "", template)
         ask = ask.format(**{k: value_text(v) for k, v in values.items()})
         ask = ask[0].upper() + ask[1:]
-        ask = re.sub(r"([?.])(?=[A-Z])", r"\1 ", ask) if template.count("[") and ("?[" in template or ".[" in template) else ask
-        result, answer = rng.choice(family.results)
+        if "?[" in template or ".[" in template:
+            ask = re.sub(r"([?.])(?=[A-Z])", r"\1 ", ask)
+        return self.use_of(rng, ask, values)
+
+    def use_of(self, rng, ask, values):
+        """A use with these values, with a result and an answer."""
+        result, answer = rng.choice(self.family.results)
         shown = dict(values)
         if isinstance(result, dict):
-            made = {}
-            for key, make in result.items():
-                made[key] = values[make] if isinstance(make, str) else make(rng, held)
-            shown |= made
-            result = made
+            result = {key: values[make] if isinstance(make, str) else make(rng, self.held) for key, make in result.items()}
+            shown |= result
         elif callable(result):
-            result = result(rng, held)
+            result = result(rng, self.held)
             shown["text"] = result
         answer = answer.format(**{k: value_text(v) for k, v in shown.items()})
         answer = answer[0].upper() + answer[1:]
         if rng.random() < 0.06:
-            result = {"error": w.ERRORS.pick(rng, held)}
+            result = {"error": w.ERRORS.pick(rng, self.held)}
             answer = describe_result(result)
-        return Use(self, ask, {self.slots[s]: v for s, v in values.items()}, result, answer)
+        use = Use(self, ask, {self.slots[s]: v for s, v in values.items()}, result, answer)
+        use.values = values
+        return use
+
+    def again(self, rng, use):
+        """The same with another place, name or thing: the value before, the new one, the use; None if that cannot be."""
+        if use.values is None or FOLLOWED.get(self.family.names[0]) is None:
+            return None
+        slot = FOLLOWED[self.family.names[0]]
+        old = use.values[slot]
+        new = self.family.params[slot].make(rng, self.held)
+        if new == old or use.ask.count(str(old)) != 1:
+            return None
+        return old, new, self.use_of(rng, use.ask, use.values | {slot: new})
+
+
+# What "and in Paris?" replaces.
+FOLLOWED = {"get_weather": "city", "get_time": "city", "get_stock_price": "symbol", "get_user": "name", "get_recipe": "dish", "read_file": "path",
+            "list_files": "folder", "delete_file": "path", "book_hotel": "city", "get_moon": "date", "run_query": "table", "web_search": "query",
+            "get_order_status": "order", "add_to_cart": "item", "translate": "language", "set_timer": "minutes", "convert_currency": "target"}
 
 
 def _multi(rng, held):
@@ -140,11 +172,19 @@ def _pair(rng, held):
     return w.ADJECTIVES.pick(rng, held) + " " + w.NOUNS.pick(rng, held)
 
 
-STRINGS = [w.made_up, w.made_up, of(w.NAMES), of(w.CITIES), of(w.NOUNS), of(w.ITEMS), lambda rng, held: w.code(rng), w.email, w.path,
+STRINGS = [w.made_up, w.made_up, w.person, w.city, of(w.NOUNS), w.item, lambda rng, held: w.code(rng), w.email, w.path,
            _multi, _pair, lambda rng, held: w.date(rng), lambda rng, held: w.clock(rng), of(w.COLORS), of(w.ADJECTIVES)]
 SMALL = lambda rng, held: rng.randint(1, 20)
 LARGE = lambda rng, held: rng.randint(1, 9999)
 DECIMAL = lambda rng, held: rng.randint(1, 999) / 10
+
+# Parameters whose name says what they hold; half of them hold it.
+MEANT = {"name": w.person, "owner": w.person, "user": w.person, "author": w.person, "city": w.city, "region": w.city, "destination": w.city,
+         "color": of(w.COLORS), "email": w.email, "path": w.path, "file": w.path, "language": of(w.LANGUAGES), "title": of(w.TITLES),
+         "message": of(w.MESSAGES), "note": of(w.MESSAGES), "comment": of(w.MESSAGES), "room": of(w.ROOMS), "keyword": of(w.QUERIES),
+         "code": lambda rng, held: w.code(rng), "order_id": lambda rng, held: w.code(rng), "item_id": lambda rng, held: w.code(rng),
+         "start_date": lambda rng, held: w.date(rng), "end_date": lambda rng, held: w.date(rng), "due_date": lambda rng, held: w.date(rng),
+         "full_name": w.person, "first_name": w.person, "file_name": w.path, "folder": of(w.DIRS), "group": of(w.NOUNS)}
 
 PARAMETERS = {
     "string": w.Words("""name title id user owner city color size key tag label email message note reason source target path file
@@ -201,15 +241,22 @@ class GenericTool(Tool):
                 if make is not DECIMAL and rng.random() < 0.6:
                     schema["type"] = "integer"
             else:
-                make = rng.choice(STRINGS)
+                make = MEANT[pname] if pname in MEANT and rng.random() < 0.5 else rng.choice(STRINGS)
             if rng.random() < 0.3:
                 schema["description"] = rng.choice((f"The {spaced(pname)}.", f"{spaced(pname).capitalize()} of the {self.noun}."))
+                if kind in ("string", "number") and rng.random() < 0.25:
+                    # An example is not the user's value.
+                    schema["description"] += f" Example: {make(rng, held)}"
+            if kind == "number" and rng.random() < 0.08:
+                schema |= {"minimum": 0} if rng.random() < 0.5 else {"minimum": 1, "maximum": 10000}
             properties[pname] = schema
             self.makers[pname] = make
             if rng.random() < 0.7:
                 required.append(pname)
-        the = rng.choice(("the", "a"))
-        description = rng.choice((f"{self.verb.capitalize()} {the} {self.noun}.", f"{self.verb.capitalize()}s {the} {self.noun}.",
+            elif kind != "enum" and rng.random() < 0.15:
+                schema["default"] = make(rng, held)
+        the = rng.choice(("the", article(self.noun)))
+        description = rng.choice((f"{self.verb.capitalize()} {the} {self.noun}.", f"{third(self.verb).capitalize()} {the} {self.noun}.",
                                   f"Use this to {self.verb} {the} {self.noun}.", ""))
         super().__init__(name, description, properties, required)
         self.required = required
@@ -250,7 +297,7 @@ class GenericTool(Tool):
             # The function by its own name.
             head = rng.choice((f"Call {self.name}", f"Use {self.name}", f"Run {self.name}"))
         else:
-            the = rng.choice(("the", "the", "a", "my", "this"))
+            the = rng.choice(("the", "the", article(self.noun), "my", "this"))
             head = rng.choice(("{v} {t} {n}", "{v} {t} {n}", "please {v} {t} {n}", "can you {v} {t} {n}", "I want to {v} {t} {n}",
                                "I need you to {v} {t} {n}", "could you {v} {t} {n}", "let us {v} {t} {n}"))
             head = head.format(v=self.verb, t=the, n=self.noun)

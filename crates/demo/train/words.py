@@ -3,16 +3,20 @@
 import zlib
 
 
+# Words of so many real tools that the model should know them.
+COMMON = {"get", "create", "show", "book", "order", "user", "ticket", "document", "weather"}
+
+
 def reserved(text):
     """Whether a value belongs to the held-out set and is never trained on."""
-    return zlib.crc32(("perigee:" + text.lower()).encode()) % 8 == 0
+    return text.lower() not in COMMON and zlib.crc32(("perigee:" + text.lower()).encode()) % 8 == 0
 
 
 class Words:
     """A list in its two parts; `pick` takes from the part that the caller may use."""
 
     def __init__(self, text, separator=None):
-        words = [w.strip() for w in text.split(separator)]
+        words = [" ".join(w.split()) for w in text.split(separator)]
         words = list(dict.fromkeys(w for w in words if w))
         self.train = [w for w in words if not reserved(w)]
         self.held = [w for w in words if reserved(w)]
@@ -156,6 +160,30 @@ def made_up(rng, held=False):
         word = "".join(rng.choice(ONSETS) + rng.choice(VOWELS) for _ in range(n)) + rng.choice(CODAS)
         if 3 <= len(word) <= 10 and reserved(word) == held:
             return word
+
+
+PLACES = Words("""New York; Los Angeles; San Francisco; San Diego; Las Vegas; New Orleans; Hong Kong; Cape Town; Tel Aviv; Rio de Janeiro; Sao
+Paulo; Kuala Lumpur; New Delhi; Buenos Aires; Mexico City; Salt Lake City; Santa Fe; The Hague; Abu Dhabi; Saint Petersburg""", ";")
+
+
+def city(rng, held=False):
+    """Mostly a real city, sometimes one of two words, sometimes a made-up one."""
+    kind = rng.random()
+    if kind < 0.65:
+        return CITIES.pick(rng, held)
+    return PLACES.pick(rng, held) if kind < 0.75 else made_up(rng, held).title()
+
+
+def person(rng, held=False):
+    """A first name, sometimes made up, sometimes with a surname."""
+    kind = rng.random()
+    name = NAMES.pick(rng, held) if kind < 0.75 else made_up(rng, held).title()
+    return name + " " + made_up(rng, held).title() if kind > 0.9 else name
+
+
+def item(rng, held=False):
+    """A thing, sometimes with an adjective."""
+    return (ADJECTIVES.pick(rng, held) + " " if rng.random() < 0.25 else "") + ITEMS.pick(rng, held)
 
 
 def code(rng):
