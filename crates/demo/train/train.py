@@ -39,7 +39,8 @@ def keep_freed_memory():
 class Documents:
     """Batches of documents drawn at random, without end."""
 
-    def __init__(self, folder, batch_tokens, longest, seed):
+    def __init__(self, folder, batch_tokens, longest, seed, plain_weight=1.0):
+        self.plain_weight = plain_weight
         self.ids, self.loss = np.load(f"{folder}/ids.npy"), np.load(f"{folder}/loss.npy")
         starts = np.load(f"{folder}/starts.npy").astype(np.int64)
         ends = np.append(starts[1:], len(self.ids))
@@ -67,6 +68,8 @@ class Documents:
             n = end - start - 1
             ids[row, :n], targets[row, :n] = self.ids[start : end - 1], self.ids[start + 1 : end]
             weights[row, :n] = self.loss[start + 1 : end] / 100
+            if weights[row, : n - 1].min() == 1:
+                weights[row] *= self.plain_weight
         return tuple(map(torch.from_numpy, (ids, targets, weights)))
 
 
@@ -216,6 +219,7 @@ def arguments():
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--batch-tokens", type=int, default=8192)
     parser.add_argument("--longest", type=int, default=2048, help="longer documents are left out")
+    parser.add_argument("--plain-weight", type=float, default=1.0, help="of documents that are targets throughout")
     parser.add_argument("--lr", type=float, default=0.02, help="of Muon")
     parser.add_argument("--adam-lr", type=float, default=4e-3)
     parser.add_argument("--momentum", type=float, default=0.95)
@@ -263,7 +267,7 @@ def main():
     log.write(f"# {args.data} {vars(args)}\n# {net.cfg}\n")
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
-    documents = Documents(args.data, args.batch_tokens, args.longest, args.seed + progress["step"])
+    documents = Documents(args.data, args.batch_tokens, args.longest, args.seed + progress["step"], args.plain_weight)
     began = saved = marked = time.monotonic()
     total, warm = {}, 0
     for batch in documents.batches():
