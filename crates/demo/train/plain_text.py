@@ -50,13 +50,15 @@ def extract(folder):
         found = hashlib.sha256(raw).hexdigest()
         if found != checksum:
             raise SystemExit(f"{name}: checksum {found} is not {checksum}")
-        found = []
+        found, notice = [], ""
         with tarfile.open(Path(folder) / name) as archive:
             for member in sorted(archive.getnames()):
                 inner = member.split("/", 1)[-1]
+                if re.fullmatch(r"LICENSE(\.\w+)?", inner):
+                    notice = archive.extractfile(member).read().decode()
                 if inner.endswith((".rst", ".md", ".txt")) and not re.search(r"changes|changelog|requirements|license", inner, re.I):
                     found += clean(archive.extractfile(member).read().decode("utf-8", "replace"))
-        result[name] = {"licence": licence, "paragraphs": list(dict.fromkeys(found))}
+        result[name] = {"licence": licence, "notice": notice, "paragraphs": list(dict.fromkeys(found))}
     return result
 
 
