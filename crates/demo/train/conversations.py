@@ -349,11 +349,22 @@ def chat_for(rng, kind, stage, held=False, thinking=None):
     if kind == "multi":
         return multi(rng, stage, held, thinking)
     {
-        "talk": turn_talk, "fact": turn_fact, "sum": turn_sum, "repeat": turn_repeat, "reading": turn_reading,
+        "talk": turn_talk, "fact": quiz(turn_fact, stage), "sum": quiz(turn_sum, stage), "repeat": turn_repeat, "reading": turn_reading,
         "call": lambda c: turn_call(c, result=False), "result": turn_call, "two": lambda c: turn_two(c, rng.random() < 0.5),
         "chain": turn_chain, "no_tool": turn_no_tool, "missing": turn_missing, "memory": memory,
     }[kind](chat)
     return chat
+
+
+def quiz(turn, stage):
+    """The same sort of question several times: short turns cost little, and must be seen often."""
+    def turns(chat):
+        if stage == 1:
+            return turn(chat)
+        for _ in range(chat.rng.choice((0, 1, 2, 3, 4))):
+            (turn if chat.rng.random() < 0.9 else turn_talk)(chat)
+        return turn(chat)
+    return turns
 
 
 def memory(chat):
@@ -374,7 +385,7 @@ def multi(rng, stage, held=False, thinking=None, turns=None):
     """Several turns of all kinds, most with tools."""
     tools = some_tools(rng, held, stage) if rng.random() < 0.85 else []
     chat = Chat(rng, held, tools, thinking)
-    for _ in range(turns or rng.randint(2, 3 if stage < 3 else 6)):
+    for _ in range(turns or rng.randint(2, 3) if stage < 3 else rng.randint(2, 6)):
         if not chat.tools:
             rng.choice((turn_talk, turn_fact, turn_sum, turn_memory, turn_memory, turn_reading, turn_repeat))(chat)
             continue
