@@ -19,7 +19,7 @@ import numpy as np
 
 import words as w
 from chat_format import ASSISTANT, DECLARATION, HEADER, RESULT, SYSTEM, USER, Control, segments
-from conversations import chat_for, copy_text
+from conversations import chat_for
 from plain_text import paragraphs
 from tokenizer import Tokenizer
 from tools import make_tools

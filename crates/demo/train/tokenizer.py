@@ -5,7 +5,7 @@ spelling whether it stands after a space, a quote or an underscore. Only frequen
 language's frame ("the", "is", "please") have a second token with the space in front; they are
 learned last, so that they never break the pieces of another word.
 
-`python tokenizer.py` writes vocabulary.json, from generated text.
+`python tokenizer.py` learns vocabulary.json from generated text (the one that is kept is of an early state).
 """
 
 import heapq
