@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use perigee_gguf::{Declared, Gguf, Layout, Tensor, Value};
 use perigee_quant::QuantKind;
 
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::rows::{Encoding, NotFinite};
 use crate::{Imatrix, Plan};
 
@@ -130,11 +130,15 @@ pub fn quantize(
         n_bytes: 0,
         n_resumed: 0,
     };
-    for file in files {
-        let (n_bytes, n_resumed) = run.file(&file)?;
+    for file in &files {
+        let (n_bytes, n_resumed) = run.file(file)?;
         report.n_bytes += n_bytes;
         report.n_resumed += n_resumed;
-        report.paths.push(file.path);
+        report.paths.push(file.path.clone());
+    }
+    for file in &files {
+        // Best effort: a mark that stays is only clutter.
+        let _ = fs::remove_file(done_mark(&file.path));
     }
     Ok(report)
 }
@@ -181,16 +185,34 @@ fn files(source: &Gguf, out: &Path, keep_split: bool) -> Result<Vec<OutFile>, Qu
         }]
     };
     for file in &files {
-        let same = |path: &&Path| match (fs::canonicalize(path), fs::canonicalize(&file.path)) {
-            (Ok(theirs), Ok(ours)) => theirs == ours,
-            _ => false,
-        };
-        if source.paths().iter().any(same) {
-            let path = file.path.clone();
+        check_name(source, &file.path)?;
+    }
+    Ok(files)
+}
+
+/// That nothing which is written for `path` replaces a file of the source, or anything that is
+/// no file: found here, not after hours of encoding.
+fn check_name(source: &Gguf, path: &Path) -> Result<(), QuantizeError> {
+    let sources = source.paths().into_iter().map(fs::canonicalize);
+    let sources: Vec<PathBuf> = sources.filter_map(Result::ok).collect();
+    let written = [
+        path.to_owned(),
+        output::part(path),
+        output::resume(path),
+        done_mark(path),
+    ];
+    for path in written {
+        if fs::canonicalize(&path).is_ok_and(|path| sources.contains(&path)) {
             return Err(QuantizeError::Same { path });
         }
     }
-    Ok(files)
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err(QuantizeError::Io {
+            path: path.to_owned(),
+            source: io::Error::other("it is there and no file"),
+        }),
+        _ => Ok(()),
+    }
 }
 
 struct Run<'a> {
@@ -238,16 +260,12 @@ impl<'a> Run<'a> {
                 });
             }
         }
+        // A mark of an earlier run is not of the file that gets the name now.
+        remove_if_there(&done_mark(&file.path)).map_err(io)?;
         output.finish().map_err(io)?;
         if file.split.is_some() {
             // Later shards may be interrupted: then this one is not made again.
             fs::write(done_mark(&file.path), &fingerprint).map_err(io)?;
-            if file
-                .split
-                .is_some_and(|(number, count)| number + 1 == count)
-            {
-                self.remove_marks(&file.path);
-            }
         }
         Ok((n_bytes, n_resumed))
     }
@@ -255,23 +273,6 @@ impl<'a> Run<'a> {
     fn source_bytes(&self, tensors: &[usize]) -> u64 {
         let bytes = |&i: &usize| self.source.tensors()[i].n_bytes as u64;
         tensors.iter().map(bytes).sum()
-    }
-
-    fn remove_marks(&self, last: &Path) {
-        let Some(folder) = last.parent() else { return };
-        let count = self.source.paths().len() as u16;
-        let name = last
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
-        let end = format!("-{count:05}-of-{count:05}.gguf");
-        let Some(prefix) = name.as_deref().and_then(|name| name.strip_suffix(&end)) else {
-            return;
-        };
-        for number in 1..=count {
-            let path = folder.join(format!("{prefix}-{number:05}-of-{count:05}.gguf"));
-            // Best effort: a mark that stays is only clutter.
-            let _ = fs::remove_file(done_mark(&path));
-        }
     }
 
     /// What the bytes of the output depend on.
@@ -403,5 +404,14 @@ fn done_mark(path: &Path) -> PathBuf {
 /// Whether an interrupted run has finished this shard.
 fn is_done(path: &Path, layout: &Layout, fingerprint: &str) -> bool {
     let same = fs::read_to_string(done_mark(path)).is_ok_and(|mark| mark == fingerprint);
-    same && fs::metadata(path).is_ok_and(|metadata| metadata.len() == layout.file_bytes())
+    let whole = || fs::metadata(path).is_ok_and(|found| found.len() == layout.file_bytes());
+    // Types are in the header only: other types can have as many bytes.
+    same && whole() && output::begins_with(path, layout.header()).unwrap_or(false)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
