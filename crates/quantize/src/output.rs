@@ -21,6 +21,8 @@ pub(crate) struct Output {
     /// Whole tensors.
     n_whole: usize,
     unsynced: u64,
+    /// A disk that has failed may report success the next time and have lost what came before.
+    failed: bool,
 }
 
 impl Output {
@@ -45,6 +47,7 @@ impl Output {
                 layout,
                 n_whole,
                 unsynced: 0,
+                failed: false,
             });
         }
         // The journal goes first: without one a partial file is nobody's.
@@ -60,6 +63,7 @@ impl Output {
             layout,
             n_whole: 0,
             unsynced: 0,
+            failed: false,
         })
     }
 
@@ -88,7 +92,12 @@ impl Output {
     /// Waits for the disk, then notes how many tensors are whole.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.file.flush()?;
-        self.file.get_ref().sync_data()?;
+        if self.failed {
+            return Err(io::Error::other("an earlier write has failed"));
+        }
+        let synced = self.file.get_ref().sync_data();
+        self.failed = synced.is_err();
+        synced?;
         self.unsynced = 0;
         self.journal
             .write_all(format!("{}\n", self.n_whole).as_bytes())?;

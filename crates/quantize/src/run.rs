@@ -11,6 +11,10 @@ use crate::output::{self, Output};
 use crate::rows::{Encoding, NotFinite};
 use crate::{Imatrix, Plan};
 
+const ALIGNMENT: &str = "general.alignment";
+const FILE_TYPE: &str = "general.file_type";
+const QUANTIZATION_VERSION: &str = "general.quantization_version";
+
 /// How to run.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -114,6 +118,9 @@ pub fn quantize(
     options: &Options,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Report, QuantizeError> {
+    let of_source = source.tensors().iter().map(|tensor| &tensor.name);
+    let of_plan = plan.tensors.iter().map(|planned| &planned.declared.name);
+    assert!(of_source.eq(of_plan), "the plan is of another source");
     let files = files(source, out, options.keep_split)?;
     let total = source.tensors().iter().map(|tensor| tensor.n_bytes as u64);
     let mut run = Run {
@@ -297,20 +304,21 @@ impl<'a> Run<'a> {
     }
 
     fn entries(&self, file: &OutFile) -> Vec<(String, Value)> {
-        let mut entries = Vec::new();
+        // A source may store it in any width; the layout reads what the format prescribes.
+        let alignment = self.source.metadata().u32(ALIGNMENT).ok().flatten();
+        let alignment = alignment.map(|bytes| (ALIGNMENT.to_owned(), Value::U32(bytes)));
+        let mut entries: Vec<(String, Value)> = alignment.into_iter().collect();
         if file.split.is_none_or(|(number, _)| number == 0) {
             let kept = self.source.metadata().iter();
             let kept = kept.filter(|(key, _)| {
                 !key.starts_with("split.")
-                    && !matches!(*key, "general.file_type" | "general.quantization_version")
+                    && !matches!(*key, FILE_TYPE | QUANTIZATION_VERSION | ALIGNMENT)
             });
             entries.extend(kept.map(|(key, value)| (key.to_owned(), value.clone())));
-            entries.push(("general.quantization_version".to_owned(), Value::U32(2)));
+            entries.push((QUANTIZATION_VERSION.to_owned(), Value::U32(2)));
             if let Some(file_type) = self.file_type() {
-                entries.push(("general.file_type".to_owned(), Value::U32(file_type)));
+                entries.push((FILE_TYPE.to_owned(), Value::U32(file_type)));
             }
-        } else if let Some(value) = self.source.metadata().get("general.alignment") {
-            entries.push(("general.alignment".to_owned(), value.clone()));
         }
         if let Some((number, count)) = file.split {
             entries.push(("split.no".to_owned(), Value::U16(number)));

@@ -141,11 +141,17 @@ pub(crate) fn expected(
 /// Checks every tensor of `out` against [`expected`].
 pub(crate) fn check(source: &Gguf, out: &Gguf, plan: &Plan, imatrix: Option<&Imatrix>) {
     assert_eq!(source.tensors().len(), out.tensors().len());
-    for ((from, to), planned) in source.tensors().iter().zip(out.tensors()).zip(&plan.tensors) {
+    for ((from, to), planned) in source
+        .tensors()
+        .iter()
+        .zip(out.tensors())
+        .zip(&plan.tensors)
+    {
         assert_eq!((&from.name, &from.shape), (&to.name, &to.shape));
         assert_eq!(to.kind, planned.declared.kind, "{}", to.name);
         let matrices = from.shape.iter().skip(2).product();
-        let found = imatrix.and_then(|all| all.columns(&from.name, matrices, from.shape[0]).unwrap());
+        let found =
+            imatrix.and_then(|all| all.columns(&from.name, matrices, from.shape[0]).unwrap());
         let importance = found.filter(|_| planned.weighted);
         let wanted = expected(source, from, to.kind, importance, plan.symmetric_q4_0);
         assert!(out.bytes(to) == wanted, "bytes of {}", to.name);

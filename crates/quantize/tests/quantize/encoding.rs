@@ -14,7 +14,11 @@ use crate::common::{
 fn every_row_is_what_its_encoder_gives() {
     let folder = tempfile::tempdir().unwrap();
     let source = kimi().gguf();
-    for recipe in [mixed(), Recipe::named("Q4_X").unwrap(), Recipe::pure(QuantKind::Iq4Xs)] {
+    for recipe in [
+        mixed(),
+        Recipe::named("Q4_X").unwrap(),
+        Recipe::pure(QuantKind::Iq4Xs),
+    ] {
         let path = folder.path().join("out.gguf");
         let report = run(&source, &recipe, &path, &options()).unwrap();
         assert_eq!(report.paths, [path.clone()]);
@@ -47,7 +51,15 @@ fn importances_are_those_of_the_expert() {
     let imatrix = importances(&source, folder.path());
     let plan = weighted(&source, &mixed(), &imatrix);
     let path = folder.path().join("out.gguf");
-    quantize(&source, &plan, Some(&imatrix), &path, &options(), &mut |_| {}).unwrap();
+    quantize(
+        &source,
+        &plan,
+        Some(&imatrix),
+        &path,
+        &options(),
+        &mut |_| {},
+    )
+    .unwrap();
     let out = Gguf::open(&path).unwrap();
     check(&source, &out, &plan, Some(&imatrix));
 
@@ -69,16 +81,34 @@ fn one_row_of_importances_serves_all_matrices() {
     let recipe = Recipe::pure(QuantKind::Q4K);
     let plan = weighted(&source, &recipe, &imatrix);
     let path = folder.path().join("out.gguf");
-    quantize(&source, &plan, Some(&imatrix), &path, &options(), &mut |_| {}).unwrap();
+    quantize(
+        &source,
+        &plan,
+        Some(&imatrix),
+        &path,
+        &options(),
+        &mut |_| {},
+    )
+    .unwrap();
     let out = Gguf::open(&path).unwrap();
-    check(&flat, &rename(&out, &[256, 12]), &weighted(&flat, &recipe, &imatrix), Some(&imatrix));
+    check(
+        &flat,
+        &rename(&out, &[256, 12]),
+        &weighted(&flat, &recipe, &imatrix),
+        Some(&imatrix),
+    );
 }
 
 /// The only tensor of a model in another shape.
 fn rename(gguf: &Gguf, shape: &[u64]) -> Gguf {
     let tensor = &gguf.tensors()[0];
     let mut writer = Writer::new();
-    writer.tensor(&tensor.name, tensor.kind, shape, gguf.bytes(tensor).to_vec());
+    writer.tensor(
+        &tensor.name,
+        tensor.kind,
+        shape,
+        gguf.bytes(tensor).to_vec(),
+    );
     Gguf::from_vec("renamed.gguf", writer.to_bytes()).unwrap()
 }
 
@@ -88,7 +118,10 @@ fn the_number_of_threads_changes_no_byte() {
     let source = kimi().gguf();
     let of = |n_threads: usize| {
         let path = folder.path().join(format!("{n_threads}.gguf"));
-        let options = Options { n_threads, ..options() };
+        let options = Options {
+            n_threads,
+            ..options()
+        };
         run(&source, &mixed(), &path, &options).unwrap();
         std::fs::read(path).unwrap()
     };
@@ -108,19 +141,41 @@ fn metadata_is_kept_and_says_what_the_file_is() {
         let out = Gguf::open(&path).unwrap();
         assert_eq!(description(&out), description(&source), "{recipe}");
         let metadata = out.metadata();
-        assert_eq!(metadata.u32("general.quantization_version").unwrap(), Some(2));
-        assert_eq!(metadata.u32("general.file_type").unwrap(), file_type, "{recipe}");
+        assert_eq!(
+            metadata.u32("general.quantization_version").unwrap(),
+            Some(2)
+        );
+        assert_eq!(
+            metadata.u32("general.file_type").unwrap(),
+            file_type,
+            "{recipe}"
+        );
     }
 }
 
 #[test]
 fn alignment_of_any_width_is_kept() {
     let folder = tempfile::tempdir().unwrap();
-    for value in [Value::U32(256), Value::U64(256), Value::U16(256), Value::I32(256)] {
+    for value in [
+        Value::U32(256),
+        Value::U64(256),
+        Value::U16(256),
+        Value::I32(256),
+    ] {
         let mut writer = Writer::new();
         writer.metadata("general.alignment", Value::U32(256));
-        writer.tensor("a.weight", QuantKind::F32, &[64, 3], f32_bytes(&noise(1, 192)));
-        writer.tensor("b.weight", QuantKind::F32, &[64, 5], f32_bytes(&noise(2, 320)));
+        writer.tensor(
+            "a.weight",
+            QuantKind::F32,
+            &[64, 3],
+            f32_bytes(&noise(1, 192)),
+        );
+        writer.tensor(
+            "b.weight",
+            QuantKind::F32,
+            &[64, 5],
+            f32_bytes(&noise(2, 320)),
+        );
         let bytes = with_alignment(writer.to_bytes(), &value);
         let source = Gguf::from_vec("aligned.gguf", bytes).unwrap();
         let path = folder.path().join("out.gguf");
@@ -158,18 +213,32 @@ fn symmetric_q4_0_keeps_the_integers_of_int4_grids() {
     // which the largest may be missing on one side only.
     let codes: Vec<i32> = (0..64 * 6).map(|i| (i * 7 + i / 32) % 15 - 7).collect();
     let scales = [0.5, 0.0078125, 3.0, 0.25, 1.0, 2.0];
-    let values: Vec<f32> = codes.iter().zip(0..).map(|(&code, i)| code as f32 * scales[i / 32 % 6]).collect();
+    let values: Vec<f32> = codes
+        .iter()
+        .zip(0..)
+        .map(|(&code, i)| code as f32 * scales[i / 32 % 6])
+        .collect();
     let source = model("m.gguf", &[(name, &[64, 3, 2], values.clone())]);
     let imatrix = importances(&source, folder.path());
     let recipe = Recipe::named("Q4_X").unwrap();
     let plan = weighted(&source, &recipe, &imatrix);
     let path = folder.path().join("out.gguf");
-    quantize(&source, &plan, Some(&imatrix), &path, &options(), &mut |_| {}).unwrap();
+    quantize(
+        &source,
+        &plan,
+        Some(&imatrix),
+        &path,
+        &options(),
+        &mut |_| {},
+    )
+    .unwrap();
     let out = Gguf::open(&path).unwrap();
     let tensor = out.tensor(name).unwrap();
     assert_eq!(tensor.kind, QuantKind::Q4_0);
     let mut decoded = vec![0.0; 64 * 6];
-    let rows = out.bytes(tensor).chunks(QuantKind::Q4_0.row_bytes(64).unwrap());
+    let rows = out
+        .bytes(tensor)
+        .chunks(QuantKind::Q4_0.row_bytes(64).unwrap());
     for (row, x) in rows.zip(decoded.chunks_mut(64)) {
         QuantKind::Q4_0.dequantize_row(row, x);
     }
@@ -180,7 +249,13 @@ fn symmetric_q4_0_keeps_the_integers_of_int4_grids() {
 fn a_quantised_source_is_decoded_first() {
     let folder = tempfile::tempdir().unwrap();
     let first = folder.path().join("q8_0.gguf");
-    run(&kimi().gguf(), &Recipe::pure(QuantKind::Q8_0), &first, &options()).unwrap();
+    run(
+        &kimi().gguf(),
+        &Recipe::pure(QuantKind::Q8_0),
+        &first,
+        &options(),
+    )
+    .unwrap();
     let source = Gguf::open(&first).unwrap();
     let plan = Plan::new(&source, &mixed(), None, true).unwrap();
     let path = folder.path().join("out.gguf");
@@ -194,11 +269,19 @@ fn progress_only_grows_and_stays_within_the_total() {
     let source = kimi().gguf();
     let plan = plan(&source, &mixed());
     let path = folder.path().join("out.gguf");
-    let total: u64 = source.tensors().iter().map(|tensor| tensor.n_bytes as u64).sum();
+    let total: u64 = source
+        .tensors()
+        .iter()
+        .map(|tensor| tensor.n_bytes as u64)
+        .sum();
     let (mut last, mut calls) = (0, 0);
     quantize(&source, &plan, None, &path, &options(), &mut |at| {
         assert_eq!(at.total, total);
-        assert!(last <= at.done && at.done <= total, "{} after {last}", at.done);
+        assert!(
+            last <= at.done && at.done <= total,
+            "{} after {last}",
+            at.done
+        );
         assert!(source.tensor(at.tensor).is_some());
         (last, calls) = (at.done, calls + 1);
     })

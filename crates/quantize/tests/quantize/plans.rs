@@ -28,7 +28,11 @@ fn rows_too_short_for_a_type_get_one_of_smaller_blocks_and_no_fewer_bits() {
             (Q6K, Q8_0),
             (Iq6K, Q8_0),
         ] {
-            assert_eq!(kind(asked, row_len), (given, Some(asked)), "{asked:?} {row_len}");
+            assert_eq!(
+                kind(asked, row_len),
+                (given, Some(asked)),
+                "{asked:?} {row_len}"
+            );
         }
         for fits in [Q4_0, Q8_0, Q6_0, F16, Bf16] {
             assert_eq!(kind(fits, row_len), (fits, None), "{fits:?} {row_len}");
@@ -36,7 +40,11 @@ fn rows_too_short_for_a_type_get_one_of_smaller_blocks_and_no_fewer_bits() {
     }
     for row_len in [1, 33, 48, 100] {
         for asked in [Iq3K, Q4_0, Q8_0] {
-            assert_eq!(kind(asked, row_len), (F16, Some(asked)), "{asked:?} {row_len}");
+            assert_eq!(
+                kind(asked, row_len),
+                (F16, Some(asked)),
+                "{asked:?} {row_len}"
+            );
         }
     }
     assert_eq!(kind(Iq3K, 512), (Iq3K, None));
@@ -62,7 +70,11 @@ fn vectors_norms_and_the_router_stay_as_they_are() {
     ] {
         for planned in plan(&source, &recipe).tensors {
             let name = &planned.declared.name;
-            assert_eq!((planned.declared.kind, planned.asked), (QuantKind::F32, None), "{name}");
+            assert_eq!(
+                (planned.declared.kind, planned.asked),
+                (QuantKind::F32, None),
+                "{name}"
+            );
         }
     }
     let source = kimi().gguf();
@@ -71,7 +83,11 @@ fn vectors_norms_and_the_router_stay_as_they_are() {
         let stays = name.contains("norm")
             || name.ends_with("ffn_gate_inp.weight")
             || !name.ends_with(".weight");
-        let wanted = if stays { QuantKind::F32 } else { QuantKind::Q8_0 };
+        let wanted = if stays {
+            QuantKind::F32
+        } else {
+            QuantKind::Q8_0
+        };
         assert_eq!(planned.declared.kind, wanted, "{name}");
     }
 }
@@ -88,11 +104,26 @@ fn quantised_tensors_are_encoded_again_only_on_demand() {
     let recipe = Recipe::pure(QuantKind::Q4_0);
     let source = quantised(QuantKind::Q8_0);
     let error = Plan::new(&source, &recipe, None, false).unwrap_err();
-    assert!(matches!(error, PlanError::Requantize { from: "Q8_0", to: "Q4_0", .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            PlanError::Requantize {
+                from: "Q8_0",
+                to: "Q4_0",
+                ..
+            }
+        ),
+        "{error}"
+    );
     assert!(error.to_string().contains("blk.0.ffn_up.weight"), "{error}");
     let plan = Plan::new(&source, &recipe, None, true).unwrap();
     assert_eq!(plan.tensors[0].declared.kind, QuantKind::Q4_0);
-    for kind in [QuantKind::F16, QuantKind::Bf16, QuantKind::F32, QuantKind::Q4_0] {
+    for kind in [
+        QuantKind::F16,
+        QuantKind::Bf16,
+        QuantKind::F32,
+        QuantKind::Q4_0,
+    ] {
         Plan::new(&quantised(kind), &recipe, None, false).unwrap();
     }
 }
@@ -128,13 +159,23 @@ fn importances_count_for_the_selected_and_for_block_types() {
     let of = |recipe: &str, selection: &Selection| {
         let recipe = Recipe::parse_file(recipe).unwrap();
         let plan = Plan::new(&source, &recipe, Some((&imatrix, selection)), false).unwrap();
-        let weighted: Vec<bool> = plan.tensors.iter().map(|planned| planned.weighted).collect();
+        let weighted: Vec<bool> = plan
+            .tensors
+            .iter()
+            .map(|planned| planned.weighted)
+            .collect();
         weighted
     };
     let words = || vec!["ffn_up".to_owned(), "attn".to_owned()];
     assert_eq!(of("rest=q4_0", &Selection::All), [true, true, true, false]);
-    assert_eq!(of("rest=q4_0", &Selection::Include(words())), [true, false, true, false]);
-    assert_eq!(of("rest=q4_0", &Selection::Exclude(words())), [false, true, false, false]);
+    assert_eq!(
+        of("rest=q4_0", &Selection::Include(words())),
+        [true, false, true, false]
+    );
+    assert_eq!(
+        of("rest=q4_0", &Selection::Exclude(words())),
+        [false, true, false, false]
+    );
     assert_eq!(of("rest=f16", &Selection::All), [false; 4]);
     let symmetric = "symmetric_q4_0\nattn=q8_0\nrest=q4_0";
     assert_eq!(of(symmetric, &Selection::All), [false, false, true, false]);
@@ -157,6 +198,9 @@ fn sums_add_up() {
     let tensors: usize = by_kind.values().map(|(tensors, _)| tensors).sum();
     let bytes: u64 = by_kind.values().map(|(_, bytes)| bytes).sum();
     assert_eq!((tensors, bytes), (plan.tensors.len(), plan.weight_bytes()));
-    let weights = source.tensors().iter().map(|tensor| tensor.shape.iter().product::<u64>());
+    let weights = source
+        .tensors()
+        .iter()
+        .map(|tensor| tensor.shape.iter().product::<u64>());
     assert_eq!(plan.n_weights(), weights.sum::<u64>());
 }

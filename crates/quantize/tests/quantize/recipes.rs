@@ -18,14 +18,21 @@ fn kinds(rules: &str, names: &[&str]) -> Vec<&'static str> {
 
 #[test]
 fn rules_are_a_comma_list_and_the_first_match_wins() {
-    let names = ["blk.1.ffn_down_exps.weight", "blk.12.attn_q_a.weight", "output.weight"];
+    let names = [
+        "blk.1.ffn_down_exps.weight",
+        "blk.12.attn_q_a.weight",
+        "output.weight",
+    ];
     assert_eq!(
         kinds("exps=q4_0,blk=q8_0,exps=iq3_k", &names),
         ["Q4_0", "Q8_0", "F16"]
     );
     assert_eq!(kinds(r" exps = Q4_0 ,", &names), ["Q4_0", "F16", "F16"]);
     assert_eq!(kinds("", &names), ["F16"; 3]);
-    assert_eq!(kinds("exps=q4_0,,\nblk=q8_0", &names), ["Q4_0", "Q8_0", "F16"]);
+    assert_eq!(
+        kinds("exps=q4_0,,\nblk=q8_0", &names),
+        ["Q4_0", "Q8_0", "F16"]
+    );
 }
 
 #[test]
@@ -35,33 +42,62 @@ fn commas_in_brackets_belong_to_the_expression() {
         kinds(r"blk\.\d{1,2}\.=q8_0,blk=q4_0", &names),
         ["Q8_0", "Q8_0", "Q4_0"]
     );
-    assert_eq!(kinds(r"blk\.[1,9]\.=q8_0,\.12\.=q4_0", &names), ["Q8_0", "Q4_0", "F16"]);
-    assert_eq!(kinds(r"[(]|12=q8_0,123=q4_0", &names), ["F16", "Q8_0", "Q8_0"]);
-    assert_eq!(kinds(r"\(|\[|\{|12\.=q8_0,123=q4_0", &names), ["F16", "Q8_0", "Q4_0"]);
-    assert_eq!(kinds(r"[]{(,]|12\.=q8_0,123=q4_0", &names), ["F16", "Q8_0", "Q4_0"]);
-    assert_eq!(kinds(r"blk\.(?=12\.)=q8_0,\.1\.=q4_0", &names), ["Q4_0", "Q8_0", "F16"]);
+    assert_eq!(
+        kinds(r"blk\.[1,9]\.=q8_0,\.12\.=q4_0", &names),
+        ["Q8_0", "Q4_0", "F16"]
+    );
+    assert_eq!(
+        kinds(r"[(]|12=q8_0,123=q4_0", &names),
+        ["F16", "Q8_0", "Q8_0"]
+    );
+    assert_eq!(
+        kinds(r"\(|\[|\{|12\.=q8_0,123=q4_0", &names),
+        ["F16", "Q8_0", "Q4_0"]
+    );
+    assert_eq!(
+        kinds(r"[]{(,]|12\.=q8_0,123=q4_0", &names),
+        ["F16", "Q8_0", "Q4_0"]
+    );
+    assert_eq!(
+        kinds(r"blk\.(?=12\.)=q8_0,\.1\.=q4_0", &names),
+        ["Q4_0", "Q8_0", "F16"]
+    );
 }
 
 #[test]
 fn what_is_no_rule_is_refused_with_its_text() {
     for text in ["exps", "exps=q4_0,attn", "attn,exps=q4_0"] {
         let error = Recipe::parse_rules(text).unwrap_err();
-        assert!(matches!(error, RecipeError::NoType { .. }), "{text}: {error}");
+        assert!(
+            matches!(error, RecipeError::NoType { .. }),
+            "{text}: {error}"
+        );
     }
-    let error = Recipe::parse_rules("exps=q4_0,attn").unwrap_err().to_string();
+    let error = Recipe::parse_rules("exps=q4_0,attn")
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("\"attn\""), "{error}");
     for text in ["exps=q4_9", "exps=", "exps=q4_0=", "exps=q4_0 q8_0"] {
         let error = Recipe::parse_rules(text).unwrap_err();
-        assert!(matches!(error, RecipeError::UnknownType { .. }), "{text}: {error}");
+        assert!(
+            matches!(error, RecipeError::UnknownType { .. }),
+            "{text}: {error}"
+        );
         assert!(error.to_string().contains("IQ3_K"), "{error}");
     }
     for text in ["=q8_0", "exps=q4_0, =q8_0"] {
         let error = Recipe::parse_rules(text).unwrap_err();
-        assert!(matches!(error, RecipeError::EmptyExpression { .. }), "{text}: {error}");
+        assert!(
+            matches!(error, RecipeError::EmptyExpression { .. }),
+            "{text}: {error}"
+        );
     }
     for text in ["(exps=q4_0", "*=q4_0", r"\k<no>=q4_0", "[z-a]=q4_0"] {
         let error = Recipe::parse_rules(text).unwrap_err();
-        assert!(matches!(error, RecipeError::Expression { .. }), "{text}: {error}");
+        assert!(
+            matches!(error, RecipeError::Expression { .. }),
+            "{text}: {error}"
+        );
         assert!(!error.to_string().contains('\n'), "{error}");
     }
 }
@@ -102,7 +138,10 @@ fn faults_of_a_file_name_their_line() {
             matches!(error, RecipeError::Line { line: found, .. } if found == line),
             "{text:?}: {error}"
         );
-        assert!(error.to_string().starts_with(&format!("line {line}: ")), "{error}");
+        assert!(
+            error.to_string().starts_with(&format!("line {line}: ")),
+            "{error}"
+        );
     }
     let error = Recipe::parse_file("exps=q4_0").unwrap_err();
     assert!(matches!(error, RecipeError::NoRest), "{error}");

@@ -47,7 +47,10 @@ fn a_folder_that_is_not_there_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("none/out.gguf");
     let error = run(&kimi().gguf(), &mixed(), &out, &options()).unwrap_err();
-    assert!(matches!(&error, QuantizeError::Io { path, .. } if *path == out), "{error}");
+    assert!(
+        matches!(&error, QuantizeError::Io { path, .. } if *path == out),
+        "{error}"
+    );
 }
 
 #[test]
@@ -98,7 +101,12 @@ fn a_full_disk_leaves_the_old_output_and_the_next_run_makes_the_new_one() {
     }
     fs::remove_file(partial).unwrap();
     run(&source, &mixed(), &out, &options()).unwrap();
-    check(&source, &Gguf::open(&out).unwrap(), &plan(&source, &mixed()), None);
+    check(
+        &source,
+        &Gguf::open(&out).unwrap(),
+        &plan(&source, &mixed()),
+        None,
+    );
     assert_eq!(names(folder.path()), ["out.gguf"]);
 }
 
@@ -109,7 +117,12 @@ fn an_old_output_is_replaced_by_a_whole_one() {
     fs::write(&out, "the old file").unwrap();
     let source = kimi().gguf();
     run(&source, &mixed(), &out, &options()).unwrap();
-    check(&source, &Gguf::open(&out).unwrap(), &plan(&source, &mixed()), None);
+    check(
+        &source,
+        &Gguf::open(&out).unwrap(),
+        &plan(&source, &mixed()),
+        None,
+    );
     assert_eq!(names(folder.path()), ["out.gguf"]);
 }
 

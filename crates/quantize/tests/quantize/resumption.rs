@@ -8,9 +8,7 @@ use perigee_gguf::{Gguf, Writer};
 use perigee_quant::QuantKind;
 use perigee_quantize::{Options, QuantizeError, Recipe, Report, quantize};
 
-use crate::common::{
-    check, f32_bytes, keep_split, kimi, names, noise, options, plan, run,
-};
+use crate::common::{check, f32_bytes, keep_split, kimi, names, noise, options, plan, run};
 
 const N: usize = 8;
 
@@ -40,7 +38,10 @@ fn interrupt(out: &Path, options: &Options) {
         _ => panic!("{error}"),
     }
     assert!(!out.exists());
-    assert_eq!(names(out.parent().unwrap()), ["out.gguf.part", "out.gguf.resume"]);
+    assert_eq!(
+        names(out.parent().unwrap()),
+        ["out.gguf.part", "out.gguf.resume"]
+    );
 }
 
 /// Runs to the end and checks that the output is that of an undisturbed run.
@@ -90,7 +91,10 @@ fn another_number_of_threads_is_no_other_run() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.gguf");
     interrupt(&out, &options());
-    let threads = Options { n_threads: 1, ..options() };
+    let threads = Options {
+        n_threads: 1,
+        ..options()
+    };
     assert_eq!(finish(&out, &recipe(), &threads), 5);
 }
 
@@ -113,7 +117,10 @@ fn symmetry_starts_anew() {
     let out = folder.path().join("out.gguf");
     let plain = Recipe::pure(QuantKind::Q4_0);
     run(&source(Some(5)), &plain, &out, &options()).unwrap_err();
-    let symmetric = Recipe { symmetric_q4_0: true, ..plain };
+    let symmetric = Recipe {
+        symmetric_q4_0: true,
+        ..plain
+    };
     assert_eq!(finish(&out, &symmetric, &options()), 0);
 }
 
@@ -123,13 +130,24 @@ fn another_fingerprint_starts_anew() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out.gguf");
         interrupt(&out, &options());
-        let other = Options { fingerprint: other.to_owned(), ..options() };
-        assert_eq!(finish(&out, &recipe(), &other), 0, "{:?}", other.fingerprint);
+        let other = Options {
+            fingerprint: other.to_owned(),
+            ..options()
+        };
+        assert_eq!(
+            finish(&out, &recipe(), &other),
+            0,
+            "{:?}",
+            other.fingerprint
+        );
     }
     // Nor are the notes of a run taken for the end of another's fingerprint.
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.gguf");
-    let of = |fingerprint: &str| Options { fingerprint: fingerprint.to_owned(), ..options() };
+    let of = |fingerprint: &str| Options {
+        fingerprint: fingerprint.to_owned(),
+        ..options()
+    };
     run(&source(Some(2)), &recipe(), &out, &of("run 14")).unwrap_err();
     assert_eq!(finish(&out, &recipe(), &of("run 1")), 0);
 }
@@ -144,42 +162,110 @@ fn another_source_starts_anew() {
         let memory = source(bad);
         let mut writer = Writer::new();
         for tensor in memory.tensors() {
-            writer.tensor(&tensor.name, tensor.kind, &tensor.shape, memory.bytes(tensor).to_vec());
+            writer.tensor(
+                &tensor.name,
+                tensor.kind,
+                &tensor.shape,
+                memory.bytes(tensor).to_vec(),
+            );
         }
         writer.write(&path).unwrap();
         let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
-        File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(later)
+            .unwrap();
         Gguf::open(&path).unwrap()
     };
     run(&write(Some(5)), &recipe(), &out, &options()).unwrap_err();
     let repaired = write(None);
-    assert_eq!(run(&repaired, &recipe(), &out, &options()).unwrap().n_resumed, 0);
-    check(&repaired, &Gguf::open(&out).unwrap(), &plan(&repaired, &recipe()), None);
+    assert_eq!(
+        run(&repaired, &recipe(), &out, &options())
+            .unwrap()
+            .n_resumed,
+        0
+    );
+    check(
+        &repaired,
+        &Gguf::open(&out).unwrap(),
+        &plan(&repaired, &recipe()),
+        None,
+    );
 }
 
 #[test]
 fn damaged_leftovers_start_anew_or_go_on_correctly() {
     type Damage = fn(&Path, &Path);
     let cut = |path: &Path, keep: u64| {
-        File::options().write(true).open(path).unwrap().set_len(keep).unwrap();
+        File::options()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_len(keep)
+            .unwrap();
     };
     let cases: &[(&str, Damage, usize)] = &[
-        ("no partial file", |part, _| fs::remove_file(part).unwrap(), 0),
-        ("no journal", |_, resume| fs::remove_file(resume).unwrap(), 0),
-        ("an empty journal", |_, resume| fs::write(resume, "").unwrap(), 0),
-        ("a journal that is no text", |_, resume| fs::write(resume, [0xff; 99]).unwrap(), 0),
-        ("another header", |part, _| edit(part, |bytes| bytes[9] ^= 1), 0),
-        ("a half line", |_, resume| edit(resume, |bytes| bytes.push(b'7')), 5),
-        ("a line that is no number", |_, resume| edit(resume, |bytes| bytes.extend(b"x\n-3\n")), 5),
-        ("more tensors than the file has", |_, resume| edit(resume, |b| b.extend(b"99\n")), 0),
-        ("more than is there", |_, resume| edit(resume, |bytes| bytes.extend(b"7\n")), 0),
-        ("a number beyond numbers", |_, resume| edit(resume, |b| b.extend([b'9'; 40])), 5),
+        (
+            "no partial file",
+            |part, _| fs::remove_file(part).unwrap(),
+            0,
+        ),
+        (
+            "no journal",
+            |_, resume| fs::remove_file(resume).unwrap(),
+            0,
+        ),
+        (
+            "an empty journal",
+            |_, resume| fs::write(resume, "").unwrap(),
+            0,
+        ),
+        (
+            "a journal that is no text",
+            |_, resume| fs::write(resume, [0xff; 99]).unwrap(),
+            0,
+        ),
+        (
+            "another header",
+            |part, _| edit(part, |bytes| bytes[9] ^= 1),
+            0,
+        ),
+        (
+            "a half line",
+            |_, resume| edit(resume, |bytes| bytes.push(b'7')),
+            5,
+        ),
+        (
+            "a line that is no number",
+            |_, resume| edit(resume, |bytes| bytes.extend(b"x\n-3\n")),
+            5,
+        ),
+        (
+            "more tensors than the file has",
+            |_, resume| edit(resume, |b| b.extend(b"99\n")),
+            0,
+        ),
+        (
+            "more than is there",
+            |_, resume| edit(resume, |bytes| bytes.extend(b"7\n")),
+            0,
+        ),
+        (
+            "a number beyond numbers",
+            |_, resume| edit(resume, |b| b.extend([b'9'; 40])),
+            5,
+        ),
     ];
     for (what, damage, n_resumed) in cases {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out.gguf");
         interrupt(&out, &options());
-        damage(&folder.path().join("out.gguf.part"), &folder.path().join("out.gguf.resume"));
+        damage(
+            &folder.path().join("out.gguf.part"),
+            &folder.path().join("out.gguf.resume"),
+        );
         assert_eq!(finish(&out, &recipe(), &options()), *n_resumed, "{what}");
     }
     let folder = tempfile::tempdir().unwrap();
@@ -205,7 +291,9 @@ fn a_line_that_was_cut_short_does_not_run_into_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.gguf");
     interrupt(&out, &options());
-    edit(&folder.path().join("out.gguf.resume"), |bytes| bytes.push(b'7'));
+    edit(&folder.path().join("out.gguf.resume"), |bytes| {
+        bytes.push(b'7')
+    });
     run(&source(Some(6)), &recipe(), &out, &options()).unwrap_err();
     assert_eq!(finish(&out, &recipe(), &options()), 6);
 }
@@ -233,7 +321,11 @@ fn a_panic_at_any_moment_leaves_something_to_go_on_with_or_to_replace() {
 fn split(folder: &Path) -> (Gguf, usize) {
     let first = kimi().writer().write_shards(folder, "source", 17).unwrap();
     let source = Gguf::open(&first).unwrap();
-    let n = source.tensors().iter().filter(|tensor| tensor.shard < 2).count();
+    let n = source
+        .tensors()
+        .iter()
+        .filter(|tensor| tensor.shard < 2)
+        .count();
     (source, n)
 }
 
@@ -250,7 +342,10 @@ fn run_until(source: &Gguf, recipe: &Recipe, out: &Path, stop: usize) {
 }
 
 fn modified(report: &Report) -> Vec<std::time::SystemTime> {
-    let times = report.paths.iter().map(|path| path.metadata().unwrap().modified().unwrap());
+    let times = report
+        .paths
+        .iter()
+        .map(|path| path.metadata().unwrap().modified().unwrap());
     times.collect()
 }
 
@@ -265,12 +360,22 @@ fn finished_shards_are_not_made_again() {
     let first = names(target.path()).remove(0);
     let first = target.path().join(first);
     let long_ago = std::time::SystemTime::UNIX_EPOCH;
-    File::options().write(true).open(&first).unwrap().set_modified(long_ago).unwrap();
+    File::options()
+        .write(true)
+        .open(&first)
+        .unwrap()
+        .set_modified(long_ago)
+        .unwrap();
 
     let report = run(&source, &recipe, &out, &keep_split()).unwrap();
     assert!(report.n_resumed >= n, "{}", report.n_resumed);
     assert_eq!(modified(&report)[0], long_ago);
-    check(&source, &Gguf::open(&first).unwrap(), &plan(&source, &recipe), None);
+    check(
+        &source,
+        &Gguf::open(&first).unwrap(),
+        &plan(&source, &recipe),
+        None,
+    );
     assert_eq!(names(target.path()).len(), source.paths().len());
 
     // The run is over: the same command makes everything once more.
@@ -291,7 +396,12 @@ fn finished_shards_of_another_recipe_are_made_again() {
         let second = Recipe::named(second).unwrap();
         let report = run(&source, &second, &out, &keep_split()).unwrap();
         assert_eq!(report.n_resumed, 0);
-        check(&source, &Gguf::open(&report.paths[0]).unwrap(), &plan(&source, &second), None);
+        check(
+            &source,
+            &Gguf::open(&report.paths[0]).unwrap(),
+            &plan(&source, &second),
+            None,
+        );
         assert_eq!(names(target.path()).len(), source.paths().len());
     }
 }
@@ -306,8 +416,18 @@ fn a_finished_shard_that_was_damaged_is_made_again() {
         let recipe = Recipe::pure(QuantKind::Q8_0);
         run_until(&source, &recipe, &out, n + 3);
         let first = target.path().join(names(target.path()).remove(0));
-        File::options().write(true).open(&first).unwrap().set_len(keep).unwrap();
+        File::options()
+            .write(true)
+            .open(&first)
+            .unwrap()
+            .set_len(keep)
+            .unwrap();
         run(&source, &recipe, &out, &keep_split()).unwrap();
-        check(&source, &Gguf::open(&first).unwrap(), &plan(&source, &recipe), None);
+        check(
+            &source,
+            &Gguf::open(&first).unwrap(),
+            &plan(&source, &recipe),
+            None,
+        );
     }
 }

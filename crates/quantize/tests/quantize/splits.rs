@@ -19,7 +19,9 @@ fn split_source(folder: &Path, empty_first: bool) -> Gguf {
 
 fn shards(gguf: &Gguf) -> Vec<(&str, usize)> {
     let tensors = gguf.tensors().iter();
-    tensors.map(|tensor| (tensor.name.as_str(), tensor.shard)).collect()
+    tensors
+        .map(|tensor| (tensor.name.as_str(), tensor.shard))
+        .collect()
 }
 
 #[test]
@@ -36,7 +38,10 @@ fn kept_splits_have_the_same_tensors_in_each_shard() {
             .map(|number| format!("out-{number:05}-of-{n_shards:05}.gguf"))
             .collect();
         assert_eq!(names(target.path()), wanted);
-        let sizes = report.paths.iter().map(|path| path.metadata().unwrap().len());
+        let sizes = report
+            .paths
+            .iter()
+            .map(|path| path.metadata().unwrap().len());
         assert_eq!(report.n_bytes, sizes.sum::<u64>());
         for shard in [0, n_shards - 1] {
             let opened = Gguf::open(&report.paths[shard]).unwrap();
@@ -56,7 +61,12 @@ fn without_keep_split_the_output_is_one_file() {
     assert_eq!(report.paths, [out.clone()]);
     let opened = Gguf::open(&out).unwrap();
     assert_eq!(opened.paths().len(), 1);
-    assert!(opened.metadata().iter().all(|(key, _)| !key.starts_with("split.")));
+    assert!(
+        opened
+            .metadata()
+            .iter()
+            .all(|(key, _)| !key.starts_with("split."))
+    );
     assert_eq!(description(&opened), description(&source));
     check(&source, &opened, &plan(&source, &mixed()), None);
 
@@ -81,7 +91,10 @@ fn shards_need_a_name_with_room_for_numbers() {
     for name in ["out", "out.bin", ".."] {
         let out = folder.path().join(name);
         let error = run(&source, &mixed(), &out, &keep_split()).unwrap_err();
-        assert!(matches!(error, QuantizeError::ShardName { .. }), "{name}: {error}");
+        assert!(
+            matches!(error, QuantizeError::ShardName { .. }),
+            "{name}: {error}"
+        );
     }
 }
 
@@ -89,7 +102,11 @@ fn shards_need_a_name_with_room_for_numbers() {
 fn shards_of_the_source_are_not_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let source = split_source(folder.path(), false);
-    let before: Vec<_> = source.paths().iter().map(|path| fs::read(path).unwrap()).collect();
+    let before: Vec<_> = source
+        .paths()
+        .iter()
+        .map(|path| fs::read(path).unwrap())
+        .collect();
     let out = folder.path().join("source.gguf");
     let error = run(&source, &mixed(), &out, &keep_split()).unwrap_err();
     assert!(matches!(error, QuantizeError::Same { .. }), "{error}");
