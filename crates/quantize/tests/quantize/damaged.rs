@@ -46,36 +46,30 @@ fn files_cut_short_at_any_byte_are_errors() {
     }
 }
 
-fn dat(parts: &[&dyn Fn(&mut Vec<u8>)]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    parts.iter().for_each(|part| part(&mut bytes));
-    bytes
-}
-
 #[test]
 fn counts_that_lie_are_errors_without_large_allocations() {
     let folder = tempfile::tempdir().unwrap();
-    let int = |value: i32| move |bytes: &mut Vec<u8>| bytes.extend(value.to_le_bytes());
-    let text = |text: &'static str| move |bytes: &mut Vec<u8>| bytes.extend(text.as_bytes());
-    let rest = |bytes: &mut Vec<u8>| bytes.extend([0; 4096]);
-    let valid = dat(&[&int(1), &int(1), &text("a"), &int(1), &int(1), &int(0)]);
+    let int = |value: i32| value.to_le_bytes().to_vec();
+    let (name, rest) = (|| b"a".to_vec(), || vec![0; 4096]);
+    let valid = [int(1), int(1), name(), int(1), int(1), int(0)].concat();
     assert!(read(folder.path(), &valid).is_ok());
     for lie in [i32::MAX, i32::MAX / 4, i32::MIN, -1, 1 << 20] {
         for bytes in [
-            dat(&[&int(lie), &rest]),
-            dat(&[&int(1), &int(lie), &rest]),
-            dat(&[&int(1), &int(1), &text("a"), &int(1), &int(lie), &rest]),
-            dat(&[
-                &int(1),
-                &int(1),
-                &text("a"),
-                &int(1),
-                &int(1),
-                &int(0),
-                &int(1),
-                &int(lie),
-                &rest,
-            ]),
+            [int(lie), rest()].concat(),
+            [int(1), int(lie), rest()].concat(),
+            [int(1), int(1), name(), int(1), int(lie), rest()].concat(),
+            [
+                int(1),
+                int(1),
+                name(),
+                int(1),
+                int(1),
+                int(0),
+                int(1),
+                int(lie),
+                rest(),
+            ]
+            .concat(),
         ] {
             let error = read(folder.path(), &bytes).unwrap_err();
             assert!(
@@ -86,32 +80,26 @@ fn counts_that_lie_are_errors_without_large_allocations() {
         }
     }
     for negative in [i32::MIN, -1] {
-        let bytes = dat(&[
-            &int(1),
-            &int(1),
-            &text("a"),
-            &int(negative),
-            &int(1),
-            &int(0),
-        ]);
+        let bytes = [int(1), int(1), name(), int(negative), int(1), int(0)].concat();
         assert!(read(folder.path(), &bytes).is_err(), "calls {negative}");
-        let bytes = dat(&[
-            &int(1),
-            &int(1),
-            &text("a"),
-            &int(1),
-            &int(1),
-            &int(0),
-            &int(negative),
-            &int(0),
-        ]);
+        let bytes = [
+            int(1),
+            int(1),
+            name(),
+            int(1),
+            int(1),
+            int(0),
+            int(negative),
+            int(0),
+        ]
+        .concat();
         assert!(read(folder.path(), &bytes).is_err(), "chunks {negative}");
     }
     // A name longer than any.
-    let bytes = dat(&[&int(1), &int(2000), &rest]);
+    let bytes = [int(1), int(2000), rest()].concat();
     assert!(read(folder.path(), &bytes).is_err());
     // No entries, and a file that holds nothing else.
-    assert!(read(folder.path(), &dat(&[&int(0)])).is_err());
+    assert!(read(folder.path(), &[int(0)].concat()).is_err());
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn every_row_is_what_its_encoder_gives() {
     ] {
         let path = folder.path().join("out.gguf");
         let report = run(&source, &recipe, &path, &options()).unwrap();
-        assert_eq!(report.paths, [path.clone()]);
+        assert_eq!(report.paths, std::slice::from_ref(&path));
         assert_eq!(report.n_bytes, path.metadata().unwrap().len());
         assert_eq!(report.n_resumed, 0);
         let out = Gguf::open(&path).unwrap();

@@ -58,7 +58,7 @@ fn without_keep_split_the_output_is_one_file() {
     let source = split_source(folder.path(), true);
     let out = folder.path().join("out.gguf");
     let report = run(&source, &mixed(), &out, &options()).unwrap();
-    assert_eq!(report.paths, [out.clone()]);
+    assert_eq!(report.paths, std::slice::from_ref(&out));
     let opened = Gguf::open(&out).unwrap();
     assert_eq!(opened.paths().len(), 1);
     assert!(
