@@ -73,8 +73,8 @@ pub enum QuantizeError {
         /// The name.
         path: PathBuf,
     },
-    /// A weight is infinite or no number.
-    #[error("{tensor}, row {row}: a weight is not a finite number; the source is damaged")]
+    /// A weight is infinite or no number, or the type that it is to have cannot hold it.
+    #[error("{tensor}, row {row}: a weight is not a finite number or too large for the type")]
     NotFinite {
         /// The tensor.
         tensor: String,

@@ -2,7 +2,7 @@
 
 use perigee_gguf::{Gguf, TokenId, Value, Writer};
 use perigee_quant::QuantKind;
-use perigee_quantize::{Options, Plan, Recipe, quantize};
+use perigee_quantize::{Options, Plan, QuantizeError, Recipe, quantize};
 use perigee_testkit::{Reference, norms};
 
 use crate::common::{
@@ -287,4 +287,52 @@ fn progress_only_grows_and_stays_within_the_total() {
     })
     .unwrap();
     assert!(calls >= source.tensors().len());
+}
+
+#[test]
+fn weights_that_a_type_cannot_hold_are_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.gguf");
+    let of = |kind, weight| {
+        let mut values = noise(1, 32 * 200);
+        values[32 * 123 + 5] = weight;
+        // Of several rows at fault the first is named.
+        values[32 * 190] = weight;
+        let source = model("m.gguf", &[("a.weight", &[32, 200], values)]);
+        run(&source, &Recipe::pure(kind), &path, &options()).map(|_| Gguf::open(&path).unwrap())
+    };
+    use QuantKind::{Bf16, F16, Q4_0, Q8_0};
+    let too_large = [
+        (F16, 65520.0),
+        (F16, -1e9),
+        (Bf16, f32::MAX),
+        (Q8_0, 1e9),
+        (Q4_0, 1e30),
+        (F16, f32::INFINITY),
+        (Q8_0, f32::NEG_INFINITY),
+        (Bf16, f32::NAN),
+    ];
+    for (kind, weight) in too_large {
+        let Err(error) = of(kind, weight) else {
+            panic!("{} holds {weight}", kind.name());
+        };
+        assert!(
+            matches!(error, QuantizeError::NotFinite { row: 123, .. }),
+            "{error}"
+        );
+    }
+    for (kind, weight) in [(F16, 65504.0), (F16, 65519.0), (Bf16, 1e38), (Q8_0, 1e6)] {
+        let out = of(kind, weight).unwrap();
+        let mut rows = out
+            .bytes(&out.tensors()[0])
+            .chunks(kind.row_bytes(32).unwrap());
+        let mut x = [0.0; 32];
+        kind.dequantize_row(rows.nth(123).unwrap(), &mut x);
+        assert!(
+            (x[5] / weight - 1.0).abs() < 0.01,
+            "{} {}",
+            kind.name(),
+            x[5]
+        );
+    }
 }
