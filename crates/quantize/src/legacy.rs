@@ -12,6 +12,8 @@ use crate::{Activations, Imatrix, ImatrixError};
 
 /// No tensor name of any model is as long.
 const MAX_NAME_BYTES: u64 = 1024;
+/// Names of texts are paths.
+const MAX_DATASET_BYTES: u64 = 1 << 16;
 
 /// Reads a file; every count is held against the bytes that are left.
 pub(crate) fn read(path: &Path) -> Result<Imatrix, ImatrixError> {
@@ -29,7 +31,7 @@ pub(crate) fn read(path: &Path) -> Result<Imatrix, ImatrixError> {
     let n_entries = reader.count("the number of entries", 12)?;
     let mut imatrix = Imatrix::default();
     for _ in 0..n_entries {
-        let name = reader.string()?;
+        let name = reader.string(MAX_NAME_BYTES)?;
         let n_calls = reader.count("the number of calls", 0)?;
         let n_values = reader.count("the number of values", 4)?;
         let mut bytes = vec![0; 4 * n_values as usize];
@@ -44,7 +46,7 @@ pub(crate) fn read(path: &Path) -> Result<Imatrix, ImatrixError> {
     }
     if reader.left > 0 {
         imatrix.n_chunks = reader.count("the number of chunks", 0)? as u32;
-        imatrix.datasets = vec![reader.string()?];
+        imatrix.datasets = vec![reader.string(MAX_DATASET_BYTES)?];
     }
     Ok(imatrix)
 }
@@ -93,9 +95,9 @@ impl Reader<'_> {
         }
     }
 
-    fn string(&mut self) -> Result<String, ImatrixError> {
+    fn string(&mut self, most: u64) -> Result<String, ImatrixError> {
         let len = self.count("the length of a name", 1)?;
-        if len > MAX_NAME_BYTES {
+        if len > most {
             return Err(self.malformed(format!("a name of {len} bytes")));
         }
         let mut bytes = vec![0; len as usize];
@@ -114,22 +116,40 @@ pub(crate) fn write(
     n_chunks: u32,
 ) -> io::Result<()> {
     let partial = path.with_added_extension("part");
-    let mut out = BufWriter::new(File::create(&partial)?);
+    let written = (|| {
+        let mut out = BufWriter::new(File::create(&partial)?);
+        put(&mut out, activations, dataset, n_chunks)?;
+        out.into_inner()?.sync_all()?;
+        fs::rename(&partial, path)
+    })();
+    if written.is_err() {
+        // Best effort: the error that matters is the first one.
+        let _ = fs::remove_file(&partial);
+    }
+    written
+}
+
+fn put(
+    out: &mut impl Write,
+    activations: &Activations,
+    dataset: &str,
+    n_chunks: u32,
+) -> io::Result<()> {
     let count = |n: usize| i32::try_from(n).map_err(|_| io::Error::other("too many values"));
+    // Values are means times calls: without calls there would be nothing left of them.
+    let n_calls = i32::try_from(n_chunks.max(1)).map_err(io::Error::other)?;
     out.write_all(&count(activations.sums.len())?.to_le_bytes())?;
     for (name, sums) in &activations.sums {
-        put_string(&mut out, name)?;
-        out.write_all(&n_chunks.to_le_bytes())?;
+        put_string(out, name)?;
+        out.write_all(&n_calls.to_le_bytes())?;
         let means = sums.means();
         out.write_all(&count(means.len())?.to_le_bytes())?;
         for mean in means {
-            out.write_all(&(mean * n_chunks as f32).to_le_bytes())?;
+            out.write_all(&(mean * n_calls as f32).to_le_bytes())?;
         }
     }
     out.write_all(&n_chunks.to_le_bytes())?;
-    put_string(&mut out, dataset)?;
-    out.into_inner()?.sync_all()?;
-    fs::rename(partial, path)
+    put_string(out, dataset)
 }
 
 fn put_string(out: &mut impl Write, text: &str) -> io::Result<()> {

@@ -21,6 +21,8 @@ pub(crate) struct Output {
     /// Whole tensors.
     n_whole: usize,
     unsynced: u64,
+    /// A disk that has failed may report success the next time and have lost what came before.
+    failed: bool,
 }
 
 impl Output {
@@ -28,12 +30,15 @@ impl Output {
     /// with the same `fingerprint` has left.
     pub(crate) fn open(path: &Path, layout: Layout, fingerprint: &str) -> io::Result<Self> {
         let (partial, journal) = (part(path), resume(path));
-        if let Some(n_whole) = whole_tensors(path, &layout, fingerprint)? {
+        if let Some(left) = left(path, &layout, fingerprint)? {
+            let n_whole = left.n_whole;
             let mut file = OpenOptions::new().write(true).open(&partial)?;
             let end = end_of(&layout, n_whole);
             file.set_len(end)?;
             file.seek(SeekFrom::End(0))?;
             let journal = OpenOptions::new().append(true).open(journal)?;
+            // Else the next line would go on where a broken one ends.
+            journal.set_len(left.journal_bytes)?;
             let file = BufWriter::with_capacity(1 << 20, file);
             return Ok(Self {
                 path: path.to_owned(),
@@ -42,6 +47,7 @@ impl Output {
                 layout,
                 n_whole,
                 unsynced: 0,
+                failed: false,
             });
         }
         // The journal goes first: without one a partial file is nobody's.
@@ -57,6 +63,7 @@ impl Output {
             layout,
             n_whole: 0,
             unsynced: 0,
+            failed: false,
         })
     }
 
@@ -85,7 +92,12 @@ impl Output {
     /// Waits for the disk, then notes how many tensors are whole.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.file.flush()?;
-        self.file.get_ref().sync_data()?;
+        if self.failed {
+            return Err(io::Error::other("an earlier write has failed"));
+        }
+        let synced = self.file.get_ref().sync_data();
+        self.failed = synced.is_err();
+        synced?;
         self.unsynced = 0;
         self.journal
             .write_all(format!("{}\n", self.n_whole).as_bytes())?;
@@ -101,11 +113,11 @@ impl Output {
     }
 }
 
-fn part(path: &Path) -> PathBuf {
+pub(crate) fn part(path: &Path) -> PathBuf {
     path.with_added_extension("part")
 }
 
-fn resume(path: &Path) -> PathBuf {
+pub(crate) fn resume(path: &Path) -> PathBuf {
     path.with_added_extension("resume")
 }
 
@@ -115,23 +127,43 @@ fn end_of(layout: &Layout, n: usize) -> u64 {
     place.map_or(layout.file_bytes(), |place| place.offset)
 }
 
-/// How many tensors an earlier run has left whole; `None` when there is nothing to go on with.
-fn whole_tensors(path: &Path, layout: &Layout, fingerprint: &str) -> io::Result<Option<usize>> {
-    let (Ok(journal), Ok(mut partial)) = (fs::read_to_string(resume(path)), File::open(part(path)))
+/// What an earlier run has left.
+struct Left {
+    n_whole: usize,
+    /// Bytes of the journal's whole lines.
+    journal_bytes: u64,
+}
+
+/// What an earlier run has left; `None` when there is nothing to go on with.
+fn left(path: &Path, layout: &Layout, fingerprint: &str) -> io::Result<Option<Left>> {
+    let (Ok(journal), Ok(partial)) = (fs::read_to_string(resume(path)), fs::metadata(part(path)))
     else {
         return Ok(None);
     };
-    let Some(notes) = journal.strip_prefix(fingerprint) else {
+    // The last line may have been cut short: only lines that end count.
+    let ended = journal.rfind('\n').map_or("", |end| &journal[..=end]);
+    let Some(notes) = ended
+        .strip_prefix(fingerprint)
+        .and_then(|rest| rest.strip_prefix('\n'))
+    else {
         return Ok(None);
     };
-    // The last line may have been cut short: only lines that end count.
-    let ended = notes.rsplit_once('\n').map_or("", |(ended, _)| ended);
-    let n = ended.lines().filter_map(|line| line.parse().ok()).max();
+    let n = notes.lines().filter_map(|line| line.parse().ok()).max();
     let n_whole: usize = n.unwrap_or(0);
-    if n_whole > layout.tensors().len() || partial.metadata()?.len() < end_of(layout, n_whole) {
+    if n_whole > layout.tensors().len() || partial.len() < end_of(layout, n_whole) {
         return Ok(None);
     }
-    let mut header = vec![0; layout.header().len()];
-    let same = partial.read_exact(&mut header).is_ok() && header == layout.header();
-    Ok(same.then_some(n_whole))
+    let same = begins_with(&part(path), layout.header())?;
+    Ok(same.then_some(Left {
+        n_whole,
+        journal_bytes: ended.len() as u64,
+    }))
+}
+
+/// Whether a file begins with a header.
+pub(crate) fn begins_with(path: &Path, header: &[u8]) -> io::Result<bool> {
+    let mut found = Vec::with_capacity(header.len());
+    let file = File::open(path)?;
+    file.take(header.len() as u64).read_to_end(&mut found)?;
+    Ok(found == header)
 }

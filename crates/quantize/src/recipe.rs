@@ -130,34 +130,20 @@ impl Recipe {
         }
     }
 
-    /// Parses a comma list of `REGEX=TYPE`. A comma ends a rule only after `=WORD` and outside
-    /// brackets, so that `blk\.\d{1,2}\.=q8_0,exps=q4_0` is two rules.
+    /// Parses a comma list of `REGEX=TYPE`. A comma ends a rule outside brackets, so that
+    /// `blk\.\d{1,2}\.=q8_0,exps=q4_0` is two rules; names of tensors have no commas.
     ///
     /// # Errors
     /// The first rule that is none.
     pub fn parse_rules(text: &str) -> Result<Vec<Rule>, RecipeError> {
-        let mut rules = Vec::new();
-        let (mut depth, mut start, mut after_type) = (0_i32, 0, false);
-        for (at, c) in text.char_indices() {
-            match c {
-                '(' | '[' | '{' => depth += 1,
-                ')' | ']' | '}' => depth -= 1,
-                '=' if depth <= 0 => after_type = true,
-                ',' | '\n' if depth <= 0 && after_type => {
-                    rules.push(Rule::parse(&text[start..at])?);
-                    (start, after_type, depth) = (at + 1, false, 0);
-                }
-                _ => {}
-            }
-        }
-        let last = text[start..].trim();
-        if !last.is_empty() {
-            rules.push(Rule::parse(last)?);
-        }
-        Ok(rules)
+        let rules = split_rules(text).into_iter().map(str::trim);
+        rules
+            .filter(|rule| !rule.is_empty())
+            .map(Rule::parse)
+            .collect()
     }
 
-    /// Parses a recipe file: a rule a line, `rest = TYPE` for what no rule names,
+    /// Parses a recipe file: rules on each line, `rest = TYPE` for what no rule names,
     /// `symmetric_q4_0` alone on a line; `#` begins a comment.
     ///
     /// # Errors
@@ -181,7 +167,7 @@ impl Recipe {
                 Some((key, kind)) if key.trim() == "rest" => {
                     rest = Some(kind_named(kind.trim()).map_err(at_line)?);
                 }
-                _ => rules.push(Rule::parse(line).map_err(at_line)?),
+                _ => rules.extend(Self::parse_rules(line).map_err(at_line)?),
             }
         }
         Ok(Self {
@@ -196,4 +182,36 @@ impl Recipe {
         let found = self.rules.iter().find(|rule| rule.matches(name));
         found.map_or(self.rest, |rule| rule.kind)
     }
+}
+
+/// Splits at commas and line ends that are in no brackets of any kind.
+fn split_rules(text: &str) -> Vec<&str> {
+    let mut rules = Vec::new();
+    let (mut start, mut depth) = (0, 0_usize);
+    // Where the open character class began: a `]` right there is one of its characters.
+    let mut class = None;
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            // Whatever is escaped opens and closes nothing.
+            '\\' => {
+                chars.next();
+            }
+            ']' => class = class.filter(|&first| first == at),
+            _ if class.is_some() => {}
+            '[' => {
+                let negated = text[at + 1..].starts_with('^');
+                class = Some(at + 1 + usize::from(negated));
+            }
+            '(' | '{' => depth += 1,
+            ')' | '}' => depth = depth.saturating_sub(1),
+            ',' | '\n' if depth == 0 => {
+                rules.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    rules.push(&text[start..]);
+    rules
 }

@@ -9,6 +9,8 @@ use perigee_quant::{QuantKind, quantize_q4_0_symmetric};
 const PIECE_BYTES: usize = 32 << 20;
 /// Rows that a thread takes at a time.
 const ROWS_AT_ONCE: usize = 16;
+/// The largest number of F16.
+const F16_MAX: f32 = 65504.0;
 
 /// How the rows of a tensor are encoded.
 pub(crate) struct Encoding<'a> {
@@ -107,21 +109,29 @@ impl Encoding<'_> {
         self.to.row_bytes(self.row_len).unwrap_or(0).max(1)
     }
 
-    /// Encodes one row; false when it holds what is no number.
+    /// Encodes one row; false when it holds what is no number, or would in the output.
     fn row(&self, source: &[u8], x: &mut [f32], row: usize, out: &mut [u8]) -> bool {
         self.from.dequantize_row(source, x);
         if !x.iter().all(|x| x.is_finite()) {
             return false;
         }
+        // Scales are F16 at the narrowest: what fits those overflows in no type.
+        let fits = x.iter().all(|x| x.abs() <= F16_MAX);
         if self.symmetric {
             quantize_q4_0_symmetric(x, out);
-            return true;
+        } else {
+            let importance = self.importance.map(|all| match all.len() {
+                len if len == self.row_len => all,
+                _ => &all[row / self.rows_per_matrix * self.row_len..][..self.row_len],
+            });
+            // The plan has only types with encoders.
+            if self.to.quantize_row(x, importance, out).is_err() {
+                return false;
+            }
         }
-        let importance = self.importance.map(|all| match all.len() {
-            len if len == self.row_len => all,
-            _ => &all[row / self.rows_per_matrix * self.row_len..][..self.row_len],
-        });
-        // The plan has only types with encoders.
-        self.to.quantize_row(x, importance, out).is_ok()
+        fits || {
+            self.to.dequantize_row(out, x);
+            x.iter().all(|x| x.is_finite())
+        }
     }
 }

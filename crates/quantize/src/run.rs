@@ -7,9 +7,13 @@ use std::path::{Path, PathBuf};
 use perigee_gguf::{Declared, Gguf, Layout, Tensor, Value};
 use perigee_quant::QuantKind;
 
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::rows::{Encoding, NotFinite};
 use crate::{Imatrix, Plan};
+
+const ALIGNMENT: &str = "general.alignment";
+const FILE_TYPE: &str = "general.file_type";
+const QUANTIZATION_VERSION: &str = "general.quantization_version";
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -69,8 +73,8 @@ pub enum QuantizeError {
         /// The name.
         path: PathBuf,
     },
-    /// A weight is infinite or no number.
-    #[error("{tensor}, row {row}: a weight is not a finite number; the source is damaged")]
+    /// A weight is infinite or no number, or the type that it is to have cannot hold it.
+    #[error("{tensor}, row {row}: a weight is not a finite number or too large for the type")]
     NotFinite {
         /// The tensor.
         tensor: String,
@@ -114,6 +118,9 @@ pub fn quantize(
     options: &Options,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Report, QuantizeError> {
+    let of_source = source.tensors().iter().map(|tensor| &tensor.name);
+    let of_plan = plan.tensors.iter().map(|planned| &planned.declared.name);
+    assert!(of_source.eq(of_plan), "the plan is of another source");
     let files = files(source, out, options.keep_split)?;
     let total = source.tensors().iter().map(|tensor| tensor.n_bytes as u64);
     let mut run = Run {
@@ -130,11 +137,15 @@ pub fn quantize(
         n_bytes: 0,
         n_resumed: 0,
     };
-    for file in files {
-        let (n_bytes, n_resumed) = run.file(&file)?;
+    for file in &files {
+        let (n_bytes, n_resumed) = run.file(file)?;
         report.n_bytes += n_bytes;
         report.n_resumed += n_resumed;
-        report.paths.push(file.path);
+        report.paths.push(file.path.clone());
+    }
+    for file in &files {
+        // Best effort: a mark that stays is only clutter.
+        let _ = fs::remove_file(done_mark(&file.path));
     }
     Ok(report)
 }
@@ -181,16 +192,34 @@ fn files(source: &Gguf, out: &Path, keep_split: bool) -> Result<Vec<OutFile>, Qu
         }]
     };
     for file in &files {
-        let same = |path: &&Path| match (fs::canonicalize(path), fs::canonicalize(&file.path)) {
-            (Ok(theirs), Ok(ours)) => theirs == ours,
-            _ => false,
-        };
-        if source.paths().iter().any(same) {
-            let path = file.path.clone();
+        check_name(source, &file.path)?;
+    }
+    Ok(files)
+}
+
+/// That nothing which is written for `path` replaces a file of the source, or anything that is
+/// no file: found here, not after hours of encoding.
+fn check_name(source: &Gguf, path: &Path) -> Result<(), QuantizeError> {
+    let sources = source.paths().into_iter().map(fs::canonicalize);
+    let sources: Vec<PathBuf> = sources.filter_map(Result::ok).collect();
+    let written = [
+        path.to_owned(),
+        output::part(path),
+        output::resume(path),
+        done_mark(path),
+    ];
+    for path in written {
+        if fs::canonicalize(&path).is_ok_and(|path| sources.contains(&path)) {
             return Err(QuantizeError::Same { path });
         }
     }
-    Ok(files)
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err(QuantizeError::Io {
+            path: path.to_owned(),
+            source: io::Error::other("it is there and no file"),
+        }),
+        _ => Ok(()),
+    }
 }
 
 struct Run<'a> {
@@ -238,16 +267,12 @@ impl<'a> Run<'a> {
                 });
             }
         }
+        // A mark of an earlier run is not of the file that gets the name now.
+        remove_if_there(&done_mark(&file.path)).map_err(io)?;
         output.finish().map_err(io)?;
         if file.split.is_some() {
             // Later shards may be interrupted: then this one is not made again.
             fs::write(done_mark(&file.path), &fingerprint).map_err(io)?;
-            if file
-                .split
-                .is_some_and(|(number, count)| number + 1 == count)
-            {
-                self.remove_marks(&file.path);
-            }
         }
         Ok((n_bytes, n_resumed))
     }
@@ -255,23 +280,6 @@ impl<'a> Run<'a> {
     fn source_bytes(&self, tensors: &[usize]) -> u64 {
         let bytes = |&i: &usize| self.source.tensors()[i].n_bytes as u64;
         tensors.iter().map(bytes).sum()
-    }
-
-    fn remove_marks(&self, last: &Path) {
-        let Some(folder) = last.parent() else { return };
-        let count = self.source.paths().len() as u16;
-        let name = last
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
-        let end = format!("-{count:05}-of-{count:05}.gguf");
-        let Some(prefix) = name.as_deref().and_then(|name| name.strip_suffix(&end)) else {
-            return;
-        };
-        for number in 1..=count {
-            let path = folder.join(format!("{prefix}-{number:05}-of-{count:05}.gguf"));
-            // Best effort: a mark that stays is only clutter.
-            let _ = fs::remove_file(done_mark(&path));
-        }
     }
 
     /// What the bytes of the output depend on.
@@ -296,20 +304,21 @@ impl<'a> Run<'a> {
     }
 
     fn entries(&self, file: &OutFile) -> Vec<(String, Value)> {
-        let mut entries = Vec::new();
+        // A source may store it in any width; the layout reads what the format prescribes.
+        let alignment = self.source.metadata().u32(ALIGNMENT).ok().flatten();
+        let alignment = alignment.map(|bytes| (ALIGNMENT.to_owned(), Value::U32(bytes)));
+        let mut entries: Vec<(String, Value)> = alignment.into_iter().collect();
         if file.split.is_none_or(|(number, _)| number == 0) {
             let kept = self.source.metadata().iter();
             let kept = kept.filter(|(key, _)| {
                 !key.starts_with("split.")
-                    && !matches!(*key, "general.file_type" | "general.quantization_version")
+                    && !matches!(*key, FILE_TYPE | QUANTIZATION_VERSION | ALIGNMENT)
             });
             entries.extend(kept.map(|(key, value)| (key.to_owned(), value.clone())));
-            entries.push(("general.quantization_version".to_owned(), Value::U32(2)));
+            entries.push((QUANTIZATION_VERSION.to_owned(), Value::U32(2)));
             if let Some(file_type) = self.file_type() {
-                entries.push(("general.file_type".to_owned(), Value::U32(file_type)));
+                entries.push((FILE_TYPE.to_owned(), Value::U32(file_type)));
             }
-        } else if let Some(value) = self.source.metadata().get("general.alignment") {
-            entries.push(("general.alignment".to_owned(), value.clone()));
         }
         if let Some((number, count)) = file.split {
             entries.push(("split.no".to_owned(), Value::U16(number)));
@@ -403,5 +412,14 @@ fn done_mark(path: &Path) -> PathBuf {
 /// Whether an interrupted run has finished this shard.
 fn is_done(path: &Path, layout: &Layout, fingerprint: &str) -> bool {
     let same = fs::read_to_string(done_mark(path)).is_ok_and(|mark| mark == fingerprint);
-    same && fs::metadata(path).is_ok_and(|metadata| metadata.len() == layout.file_bytes())
+    let whole = || fs::metadata(path).is_ok_and(|found| found.len() == layout.file_bytes());
+    // Types are in the header only: other types can have as many bytes.
+    same && whole() && output::begins_with(path, layout.header()).unwrap_or(false)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

@@ -1,0 +1,14 @@
+//! Re-encoding whole models, checked against encoding each row by hand.
+
+#[path = "../../../testkit/tests/budget/mod.rs"]
+mod budget;
+
+mod common;
+mod damaged;
+mod encoding;
+mod imatrix;
+mod plans;
+mod recipes;
+mod refusals;
+mod resumption;
+mod splits;
