@@ -12,6 +12,7 @@ const PEERS: &[&str] = &[
     "xllamacpp==2026.10.11549",
     "llama-cpp-py-sync==0.11548",
     "numpy==2.4.6",
+    "gguf==0.19.0",
 ];
 
 /// Installs the peers, builds our side, and prints the table of `tests/parity`.
