@@ -1,14 +1,15 @@
 """Writes the goldens of this folder: what other programs decode, encode, and lose.
 
-    pip install numpy gguf ik_llama_cpp_python
+    pip install numpy gguf libgguf ik_llama_cpp_python
     python make_golden.py
 
 Files (little-endian):
 
 decode/KIND.bin   u32 number of rows, u32 weights of a row, then of each row its bytes and the
-                  f32s they decode to: by the `gguf` package for llama.cpp's types, by the
-                  library inside `ik_llama_cpp_python` for ik's, and for IQ6_K by the table
-                  below, because ik's scalar decoder evaluates a cubic instead.
+                  f32s they decode to: by the `gguf` package for llama.cpp's types, with which
+                  `libgguf` must agree, by the library inside `ik_llama_cpp_python` for
+                  ik's, and for IQ6_K by the table below, because ik's scalar decoder
+                  evaluates a cubic instead.
 decode/IQ6_K_cubic.bin
                   the same rows of IQ6_K as ik's scalar decoder has them.
 encode/KIND.bin   the same, of rows given as f32s first, with the bytes they encode to.
@@ -312,12 +313,22 @@ def write_pairs(path, n, pairs):
     path.write_bytes(struct.pack("<II", len(pairs), n) + packed)
 
 
+def check_libgguf(kind, rows, values):
+    """A third implementation agrees. Imported here: others use this file's functions without it."""
+    import libgguf
+
+    if kind in MAINLINE and KINDS[kind][1] > 1:
+        other = np.asarray(libgguf.dequantize_rows(rows, KINDS[kind][0]))
+        assert np.array_equal(values, other.reshape(values.shape), equal_nan=True), kind
+
+
 def write_decode_goldens():
     for kind in KINDS:
         encoded = decode_rows(kind)
         values = decode(kind, encoded, 512)
         if kind in HASHES:
             check_hash(kind, values[0])
+        check_libgguf(kind, encoded, values)
         write_pairs(HERE / f"decode/{kind}.bin", 512, list(zip(encoded, values)))
     encoded = decode_rows("IQ6_K")
     cubic = ik_decode("IQ6_K", encoded, 512)
