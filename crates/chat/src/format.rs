@@ -34,7 +34,7 @@ pub enum TemplateError {
     #[error("the file holds no tokenizer.chat_template: use builtin or name a Jinja file")]
     NoTemplate,
     /// Longer than any template has reason to be.
-    #[error("the template has {bytes} bytes; at most 1 MiB is read")]
+    #[error("the template (tokenizer.chat_template) has {bytes} bytes; at most 256 KiB are read")]
     TooLong {
         /// Its length.
         bytes: usize,
