@@ -39,6 +39,14 @@ pub enum TemplateError {
         /// Its length.
         bytes: usize,
     },
+    /// Made to exhaust its reader.
+    #[error("the template (tokenizer.chat_template) holds, in line {line}, {reason}")]
+    Excess {
+        /// The line, from 1.
+        line: u16,
+        /// What there is too much of.
+        reason: String,
+    },
     /// Not Jinja.
     #[error("the template is not valid Jinja: {reason}")]
     Syntax {

@@ -32,15 +32,8 @@ pub(crate) struct Template {
 impl Template {
     /// Compiles a source. `tokenizer` names the control tokens.
     pub(crate) fn new(source: &str, tokenizer: &Tokenizer) -> Result<Self, TemplateError> {
-        if source.len() > limits::MAX_BYTES {
-            return Err(TemplateError::TooLong {
-                bytes: source.len(),
-            });
-        }
-        let engine =
-            Engine::new(source).map_err(|reason| TemplateError::Syntax { reason })?;
         Ok(Self {
-            engine,
+            engine: Engine::new(source)?,
             disguise: Disguise::new(tokenizer),
         })
     }

@@ -11,12 +11,15 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehav
 
 use super::budget::{produce, refusal};
 use super::{filters, guard, limits};
+use crate::format::TemplateError;
 use crate::python_json::{Style, dumps_with};
 
 /// Steps of one rendering: a conversation of a thousand messages needs some hundred thousand.
 /// The payments that are put in count as well.
-const FUEL: u64 = 4_000_000;
+const FUEL: u64 = 6_000_000;
 const RECURSION: usize = 200;
+/// Longer errors are cut, in characters.
+const MAX_ERROR: usize = 1000;
 const NAME: &str = "chat";
 
 /// Instructions of a template, and of each of its blocks.
@@ -33,23 +36,26 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Compiles a template; the error is one line.
-    pub(super) fn new(source: &str) -> Result<Self, String> {
+    /// Compiles a template.
+    pub(super) fn new(source: &str) -> Result<Self, TemplateError> {
+        let invalid = |error: Error| TemplateError::Syntax {
+            reason: one_line(&error),
+        };
         let mut syntax = SyntaxConfig::builder();
         syntax.trim_blocks(true).lstrip_blocks(true);
-        let syntax = syntax.build().map_err(|error| one_line(&error))?;
+        let syntax = syntax.build().map_err(invalid)?;
         limits::check(source, syntax.clone())?;
         let mut compiled = Environment::empty();
         compiled.set_syntax(syntax);
         compiled
             .add_template_owned(NAME, source.to_owned())
-            .map_err(|error| one_line(&error))?;
+            .map_err(invalid)?;
         let engine = Self {
             source: compiled,
             runtime: runtime(),
         };
         // What cannot be made to pay is better refused now than at the first prompt.
-        engine.instrumented(0).map_err(|error| one_line(&error))?;
+        engine.instrumented(0).map_err(invalid)?;
         Ok(engine)
     }
 
@@ -128,7 +134,11 @@ fn size(value: &serde_json::Value) -> u64 {
 }
 
 fn one_line(error: &Error) -> String {
-    let text = error.to_string().replace('\n', " ");
+    let mut text = error.to_string().replace('\n', " ");
+    // Templates may raise what they were given.
+    if let Some((end, _)) = text.char_indices().nth(MAX_ERROR) {
+        text.truncate(end);
+    }
     if error.kind() == ErrorKind::UnknownMethod {
         return format!(
             "{text}; this template needs lists that change, try --chat-template builtin"

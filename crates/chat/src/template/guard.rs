@@ -4,6 +4,8 @@
 //! few steps. So before every step that may produce much, look at much or nest values, a call is
 //! put in that pays for it from the budget of the rendering.
 
+use std::collections::BTreeMap;
+
 use minijinja::machinery::{Instruction, Instructions};
 use minijinja::value::{Value, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, State};
@@ -109,25 +111,22 @@ fn arguments(state: &mut State<'_, '_>, value: &Value) -> Result<Value, Error> {
 
 /// The value is about to be iterated over.
 fn walk(state: &mut State<'_, '_>, value: &Value) -> Result<Value, Error> {
-    let items = match value.as_bytes() {
-        Some(text) => text.len() as u64,
-        None => shallow(value).nodes,
-    };
-    produce(state, items.saturating_mul(NODE))?;
+    // The characters of a string become items; those of a list are there already.
+    if let Some(text) = value.as_bytes() {
+        produce(state, (text.len() as u64).saturating_mul(NODE))?;
+    }
     sized(state, value)
 }
 
 /// The value is about to be passed to `name`, which may be a loop that begins anew.
-fn recurse(state: &mut State<'_, '_>, value: &Value, name: &str) -> Result<Value, Error> {
+fn recurse(state: &mut State<'_, '_>, value: ValueOrKwargs, name: &str) -> Result<Value, Error> {
+    let value = value.into_value();
     let is_loop = state.lookup(name).is_some_and(|callee| {
         callee
             .as_object()
             .is_some_and(|object| object.type_name().ends_with("::Loop"))
     });
-    if is_loop {
-        return walk(state, value);
-    }
-    Ok(value.clone())
+    if is_loop { walk(state, &value) } else { Ok(value) }
 }
 
 /// The value is about to be stored in a namespace.
@@ -159,6 +158,13 @@ pub(super) fn listed(state: &mut State<'_, '_>, value: &Value) -> Result<Value, 
 
 /// `left * right`.
 fn times(state: &mut State<'_, '_>, left: &Value, right: &Value) -> Result<Value, Error> {
+    if left.is_integer()
+        && right.is_integer()
+        && let (Some(left), Some(right)) = (left.as_i64(), right.as_i64())
+        && let Some(product) = left.checked_mul(right)
+    {
+        return Ok(Value::from(product));
+    }
     for (value, count) in [(left, right), (right, left)] {
         if value.is_number() {
             continue;
@@ -180,10 +186,25 @@ fn cut(
     stop: &Value,
     step: &Value,
 ) -> Result<Value, Error> {
-    let size = shallow(value);
-    produce(state, size.bytes())?;
+    // What ends before it begins is empty: the interpreter's arithmetic would overflow on it.
+    let length = value.len().and_then(|length| i64::try_from(length).ok());
+    let empty = Value::from(0);
+    let (start, stop, step) = match (length, step.as_i64()) {
+        (Some(length), Some(back)) if back < 0 => {
+            let from_end = |at: i64| if at < 0 { at.saturating_add(length) } else { at };
+            let first = start.as_i64().map_or(length, from_end).clamp(0, (length - 1).max(0));
+            let last = stop.as_i64().map_or(0, from_end).max(0);
+            if length == 0 || first < last {
+                (&empty, &empty, &Value::from(1))
+            } else {
+                (start, stop, step)
+            }
+        }
+        _ => (start, stop, step),
+    };
+    produce(state, shallow(value).bytes())?;
     let value = listed(state, value)?;
-    // Far ends mean the same, and the arithmetic on them cannot overflow.
+    // Far ends mean the same, and the arithmetic on them cannot overflow either.
     let clamp = |value: &Value| match value.as_i64() {
         Some(at) => Value::from(at.clamp(-(1 << 40), 1 << 40)),
         None => value.clone(),
@@ -206,11 +227,14 @@ fn operators(
     expression: &'static str,
     operands: &[(&'static str, &Value)],
 ) -> Result<Value, Error> {
-    let context: Value = operands
+    let context: BTreeMap<&str, Value> = operands
         .iter()
         .map(|&(name, value)| (name, value.clone()))
         .collect();
-    state.env().compile_expression(expression)?.eval(context)
+    state
+        .env()
+        .compile_expression(expression)?
+        .eval(Value::from(context))
 }
 
 /// The instructions with payments put in; the error names what templates may not do.

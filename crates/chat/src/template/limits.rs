@@ -6,8 +6,10 @@
 use minijinja::machinery::{Token, tokenize};
 use minijinja::syntax::SyntaxConfig;
 
+use crate::format::TemplateError;
+
 /// Longer sources are refused, in bytes. The longest known template has some 30 KB.
-pub(super) const MAX_BYTES: usize = 256 << 10;
+const MAX_BYTES: usize = 256 << 10;
 /// Most bytes of one tag, from its opening to its closing delimiter.
 const MAX_TAG_BYTES: usize = 16 << 10;
 /// Most operators, brackets and keywords that join expressions of one tag.
@@ -26,8 +28,14 @@ struct Tag {
     multiplies_constants: bool,
 }
 
-/// Checks tags and `elif` chains; the error is one line.
-pub(super) fn check(source: &str, syntax: SyntaxConfig) -> Result<(), String> {
+/// Checks the length of the source, its tags and its `elif` chains.
+pub(super) fn check(source: &str, syntax: SyntaxConfig) -> Result<(), TemplateError> {
+    if source.len() > MAX_BYTES {
+        return Err(TemplateError::TooLong {
+            bytes: source.len(),
+        });
+    }
+    let excess = |line: u16, reason: String| Err(TemplateError::Excess { line, reason });
     let mut tag: Option<Tag> = None;
     // How many `elif`s each open `if` has had.
     let mut chains: Vec<usize> = Vec::new();
@@ -56,9 +64,7 @@ pub(super) fn check(source: &str, syntax: SyntaxConfig) -> Result<(), String> {
                     *last += 1;
                 }
                 if chains.iter().sum::<usize>() > MAX_ELIF {
-                    return Err(format!(
-                        "line {line}: more than {MAX_ELIF} elif at a time"
-                    ));
+                    return excess(line, format!("more than {MAX_ELIF} elif at a time"));
                 }
             }
             Token::Ident("endif") if opening => {
@@ -82,17 +88,13 @@ pub(super) fn check(source: &str, syntax: SyntaxConfig) -> Result<(), String> {
             last_is_name = is_name;
             let bytes = bytes(tag.start);
             if bytes > MAX_TAG_BYTES {
-                return Err(format!(
-                    "line {line}: a tag of more than {MAX_TAG_BYTES} bytes"
-                ));
+                return excess(line, format!("a tag of more than {MAX_TAG_BYTES} bytes"));
             }
             if tag.operators > MAX_TAG_OPERATORS {
-                return Err(format!(
-                    "line {line}: a tag of more than {MAX_TAG_OPERATORS} operators"
-                ));
+                return excess(line, format!("a tag of more than {MAX_TAG_OPERATORS} operators"));
             }
             if tag.multiplies_constants && tag.factor.saturating_mul(bytes as u128) > MAX_CONSTANT {
-                return Err(format!("line {line}: a constant that is too large"));
+                return excess(line, "a constant that is too large".to_owned());
             }
         }
         opening = matches!(token, Token::BlockStart);
