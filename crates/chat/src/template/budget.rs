@@ -133,7 +133,9 @@ pub(super) fn shallow(value: &Value) -> Size {
         },
         None => Size {
             text: 0,
-            nodes: value.len().map_or(1, |items| (items as u64).saturating_add(1)),
+            nodes: value
+                .len()
+                .map_or(1, |items| (items as u64).saturating_add(1)),
         },
     }
 }
@@ -148,7 +150,9 @@ pub(super) fn refuse_live(value: &Value) -> Result<(), Error> {
             .any(|live| name.ends_with(live))
     });
     if live {
-        return Err(refusal("the template keeps a namespace, a loop or a macro in a value"));
+        return Err(refusal(
+            "the template keeps a namespace, a loop or a macro in a value",
+        ));
     }
     Ok(())
 }

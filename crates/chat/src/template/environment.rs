@@ -17,7 +17,7 @@ use crate::python_json::{Style, dumps_with};
 /// Steps of one rendering: a conversation of a thousand messages needs some hundred thousand.
 /// The payments that are put in count as well.
 const FUEL: u64 = 6_000_000;
-const RECURSION: usize = 200;
+const RECURSION: usize = 128;
 /// Longer errors are cut, in characters.
 const MAX_ERROR: usize = 1000;
 const NAME: &str = "chat";

@@ -24,10 +24,13 @@ pub(super) fn register(environment: &mut Environment<'static>) {
 }
 
 fn guard(environment: &mut Environment<'static>, name: &'static str, filter: Value) {
-    environment.add_filter(name, move |state: &mut State, arguments: Rest<ValueOrKwargs>| {
-        let arguments = pay(state, name, arguments.into_values())?;
-        filter.call(state, &arguments)
-    });
+    environment.add_filter(
+        name,
+        move |state: &mut State, arguments: Rest<ValueOrKwargs>| {
+            let arguments = pay(state, name, arguments.into_values())?;
+            filter.call(state, &arguments)
+        },
+    );
 }
 
 /// Python's methods of strings, lists and maps.
@@ -64,7 +67,10 @@ fn pay(
     let Some(subject) = arguments.first().cloned() else {
         return Ok(arguments);
     };
-    if matches!(name, "first" | "last" | "length" | "count" | "int" | "float" | "attr" | "items") {
+    if matches!(
+        name,
+        "first" | "last" | "length" | "count" | "int" | "float" | "attr" | "items"
+    ) {
         look_at(state, shallow(&subject).bytes())?;
         for argument in &arguments[1..] {
             measure(state, argument)?;
@@ -78,7 +84,10 @@ fn pay(
         sizes.push(measure(state, argument)?);
     }
     let own = sizes.first().copied().unwrap_or_default();
-    let others = sizes.iter().skip(1).fold(0_u64, |sum, size| sum.saturating_add(size.bytes()));
+    let others = sizes
+        .iter()
+        .skip(1)
+        .fold(0_u64, |sum, size| sum.saturating_add(size.bytes()));
     let items = match subject.as_bytes() {
         Some(text) => text.len() as u64,
         None => shallow(&subject).nodes,
@@ -102,7 +111,9 @@ fn pay(
             (own.text.saturating_add(parts.saturating_mul(NODE)), 0)
         }
         "indent" => {
-            let lines = subject.as_str().map_or(0, |text| text.split('\n').count() as u64);
+            let lines = subject
+                .as_str()
+                .map_or(0, |text| text.split('\n').count() as u64);
             let width = integers().fold(4, u64::max);
             if width > MAX_INDENT {
                 return Err(refusal("the template indents too far"));
@@ -123,7 +134,10 @@ fn pay(
         }
         "select" | "reject" | "selectattr" | "rejectattr" | "map" => {
             let bytes = items.saturating_mul(NODE);
-            (bytes, own.bytes().saturating_add(others.saturating_mul(items)))
+            (
+                bytes,
+                own.bytes().saturating_add(others.saturating_mul(items)),
+            )
         }
         "list" | "reverse" | "chain" | "zip" => {
             let bytes = items.saturating_mul(NODE).saturating_add(others);
@@ -221,6 +235,9 @@ pub(super) fn pay_json(
         each = each.saturating_add(measure(state, &separators)?.text);
     }
     let size = measure(state, value)?;
-    let bytes = size.text.saturating_mul(2).saturating_add(size.nodes.saturating_mul(each));
+    let bytes = size
+        .text
+        .saturating_mul(2)
+        .saturating_add(size.nodes.saturating_mul(each));
     produce(state, bytes)
 }

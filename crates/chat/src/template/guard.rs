@@ -10,7 +10,7 @@ use minijinja::machinery::{Instruction, Instructions};
 use minijinja::value::{Value, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, State};
 
-use super::budget::{self, NODE, measure, produce, refuse_live, refusal, shallow};
+use super::budget::{self, NODE, measure, produce, refusal, refuse_live, shallow};
 
 /// No cached filter.
 const UNCACHED: u8 = !0;
@@ -31,7 +31,6 @@ const RECURSE: &str = "perigee.recurse";
 const KEEP: &str = "perigee.keep";
 const TIMES: &str = "perigee.times";
 const CUT: &str = "perigee.cut";
-
 
 /// Adds the payments to an environment.
 pub(super) fn register(environment: &mut Environment<'static>) {
@@ -126,7 +125,11 @@ fn recurse(state: &mut State<'_, '_>, value: ValueOrKwargs, name: &str) -> Resul
             .as_object()
             .is_some_and(|object| object.type_name().ends_with("::Loop"))
     });
-    if is_loop { walk(state, &value) } else { Ok(value) }
+    if is_loop {
+        walk(state, &value)
+    } else {
+        Ok(value)
+    }
 }
 
 /// The value is about to be stored in a namespace.
@@ -191,8 +194,17 @@ fn cut(
     let empty = Value::from(0);
     let (start, stop, step) = match (length, step.as_i64()) {
         (Some(length), Some(back)) if back < 0 => {
-            let from_end = |at: i64| if at < 0 { at.saturating_add(length) } else { at };
-            let first = start.as_i64().map_or(length, from_end).clamp(0, (length - 1).max(0));
+            let from_end = |at: i64| {
+                if at < 0 {
+                    at.saturating_add(length)
+                } else {
+                    at
+                }
+            };
+            let first = start
+                .as_i64()
+                .map_or(length, from_end)
+                .clamp(0, (length - 1).max(0));
             let last = stop.as_i64().map_or(0, from_end).max(0);
             if length == 0 || first < last {
                 (&empty, &empty, &Value::from(1))
@@ -327,7 +339,9 @@ fn before<'a>(instruction: &Instruction<'a>) -> Result<Vec<Instruction<'a>>, Err
         I::CallMethod("changed", Some(2)) => vec![apply(SCAN, 1)],
         // Without arguments the interpreter would divide by zero.
         I::CallMethod("changed", _) | I::CallMethod("cycle", Some(1)) => {
-            return Err(refusal("loop.changed takes one value, loop.cycle at least one"));
+            return Err(refusal(
+                "loop.changed takes one value, loop.cycle at least one",
+            ));
         }
         I::UnpackLists(_) => {
             return Err(refusal("arguments and lists cannot be unpacked with *"));
@@ -343,9 +357,27 @@ fn apply<'a>(name: &'static str, arguments: u16) -> Instruction<'a> {
 /// Tests that look at a value's type or at a number.
 fn is_cheap(test: &str) -> bool {
     [
-        "boolean", "defined", "divisibleby", "escaped", "even", "false", "filter", "float", "int",
-        "integer", "iterable", "mapping", "none", "number", "odd", "safe", "sequence", "string",
-        "test", "true", "undefined",
+        "boolean",
+        "defined",
+        "divisibleby",
+        "escaped",
+        "even",
+        "false",
+        "filter",
+        "float",
+        "int",
+        "integer",
+        "iterable",
+        "mapping",
+        "none",
+        "number",
+        "odd",
+        "safe",
+        "sequence",
+        "string",
+        "test",
+        "true",
+        "undefined",
     ]
     .contains(&test)
 }

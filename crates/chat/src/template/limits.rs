@@ -91,7 +91,10 @@ pub(super) fn check(source: &str, syntax: SyntaxConfig) -> Result<(), TemplateEr
                 return excess(line, format!("a tag of more than {MAX_TAG_BYTES} bytes"));
             }
             if tag.operators > MAX_TAG_OPERATORS {
-                return excess(line, format!("a tag of more than {MAX_TAG_OPERATORS} operators"));
+                return excess(
+                    line,
+                    format!("a tag of more than {MAX_TAG_OPERATORS} operators"),
+                );
             }
             if tag.multiplies_constants && tag.factor.saturating_mul(bytes as u128) > MAX_CONSTANT {
                 return excess(line, "a constant that is too large".to_owned());
