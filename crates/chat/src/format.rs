@@ -34,10 +34,18 @@ pub enum TemplateError {
     #[error("the file holds no tokenizer.chat_template: use builtin or name a Jinja file")]
     NoTemplate,
     /// Longer than any template has reason to be.
-    #[error("the template has {bytes} bytes; at most 1 MiB is read")]
+    #[error("the template (tokenizer.chat_template) has {bytes} bytes; at most 256 KiB are read")]
     TooLong {
         /// Its length.
         bytes: usize,
+    },
+    /// Made to exhaust its reader.
+    #[error("the template (tokenizer.chat_template) holds, in line {line}, {reason}")]
+    Excess {
+        /// The line, from 1.
+        line: u16,
+        /// What there is too much of.
+        reason: String,
     },
     /// Not Jinja.
     #[error("the template is not valid Jinja: {reason}")]

@@ -4,41 +4,36 @@
 //! clients wrote passes through it in disguise, so that only the template itself can produce
 //! control tokens.
 
+mod budget;
 mod disguise;
 mod environment;
+mod filters;
+mod guard;
+mod limits;
 
 use perigee_tokenizer::{Segment, Tokenizer};
 use serde_json::{Map, Value, json};
 
 use self::disguise::Disguise;
+use self::environment::Engine;
 use crate::format::{RenderError, TemplateError};
 use crate::{
     Arguments, Conversation, KimiTokens, Message, Part, RenderOptions, Rendered, Role, Start,
     tool_types,
 };
 
-/// Longer sources are refused.
-const MAX_BYTES: usize = 1 << 20;
-
 /// A compiled template.
 #[derive(Debug)]
 pub(crate) struct Template {
-    environment: minijinja::Environment<'static>,
+    engine: Engine,
     disguise: Disguise,
 }
 
 impl Template {
     /// Compiles a source. `tokenizer` names the control tokens.
     pub(crate) fn new(source: &str, tokenizer: &Tokenizer) -> Result<Self, TemplateError> {
-        if source.len() > MAX_BYTES {
-            return Err(TemplateError::TooLong {
-                bytes: source.len(),
-            });
-        }
-        let environment = environment::with_template(source)
-            .map_err(|reason| TemplateError::Syntax { reason })?;
         Ok(Self {
-            environment,
+            engine: Engine::new(source)?,
             disguise: Disguise::new(tokenizer),
         })
     }
@@ -83,7 +78,9 @@ impl Template {
             }
         }
         let context = self.disguise.hide(Value::Object(context));
-        let text = environment::render(&self.environment, &context)
+        let text = self
+            .engine
+            .render(&context)
             .map_err(|reason| RenderError::Template { reason })?;
         let mut segments = self.disguise.reveal(&text);
         if partial && options.add_generation_prompt {

@@ -358,7 +358,7 @@ fn a_broken_or_endless_template_is_one_clear_line() {
     for (source, part) in [
         ("{{ raise_exception('no tools here') }}", "no tools here"),
         (
-            "{% for a in range(10000) %}{% for b in range(10000) %}{{ a * b }}{% endfor %}{% endfor %}",
+            "{% for a in range(10000) %}{% for b in range(10000) %}{% endfor %}{% endfor %}",
             "fuel",
         ),
         (

@@ -1,57 +1,144 @@
 //! minijinja, set up as `transformers` sets up Jinja2.
 
+use std::collections::BTreeMap;
+use std::panic::{self, AssertUnwindSafe};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use minijinja::machinery::{self, Instructions, get_compiled_template};
+use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde, Value};
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, syntax::SyntaxConfig};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior};
 
+use super::budget::{produce, refusal};
+use super::{filters, guard, limits};
+use crate::format::TemplateError;
 use crate::python_json::{Style, dumps_with};
 
 /// Steps of one rendering: a conversation of a thousand messages needs some hundred thousand.
-const FUEL: u64 = 50_000_000;
-const RECURSION: usize = 200;
+/// The payments that are put in count as well.
+const FUEL: u64 = 6_000_000;
+const RECURSION: usize = 128;
+/// Longer errors are cut, in characters.
+const MAX_ERROR: usize = 1000;
 const NAME: &str = "chat";
 
-/// An environment with the one template; the error is one line.
-pub(super) fn with_template(source: &str) -> Result<Environment<'static>, String> {
+/// Instructions of a template, and of each of its blocks.
+type Compiled<'a> = (Instructions<'a>, BTreeMap<&'a str, Instructions<'a>>);
+
+/// A template and what it runs in.
+#[derive(Debug)]
+pub(super) struct Engine {
+    /// Holds the template and nothing that it could call.
+    source: Environment<'static>,
+    /// Holds what the template may call, but no template that it could include: instructions
+    /// run here with payments put in.
+    runtime: Environment<'static>,
+}
+
+impl Engine {
+    /// Compiles a template.
+    pub(super) fn new(source: &str) -> Result<Self, TemplateError> {
+        let invalid = |error: Error| TemplateError::Syntax {
+            reason: one_line(&error),
+        };
+        let mut syntax = SyntaxConfig::builder();
+        syntax.trim_blocks(true).lstrip_blocks(true);
+        let syntax = syntax.build().map_err(invalid)?;
+        limits::check(source, syntax.clone())?;
+        let mut compiled = Environment::empty();
+        compiled.set_syntax(syntax);
+        compiled
+            .add_template_owned(NAME, source.to_owned())
+            .map_err(invalid)?;
+        let engine = Self {
+            source: compiled,
+            runtime: runtime(),
+        };
+        // What cannot be made to pay is better refused now than at the first prompt.
+        engine.instrumented(0).map_err(invalid)?;
+        Ok(engine)
+    }
+
+    /// Renders with `context`; the error is one line.
+    pub(super) fn render(&self, context: &serde_json::Value) -> Result<String, String> {
+        // What goes wrong in the interpreter goes wrong for this prompt only.
+        panic::catch_unwind(AssertUnwindSafe(|| {
+            let (instructions, blocks) = self.instrumented(size(context))?;
+            let mut text = String::new();
+            machinery::eval(
+                &self.runtime,
+                &instructions,
+                Value::from(Serde(context)),
+                &blocks,
+                &mut machinery::make_string_output(&mut text),
+                AutoEscape::None,
+            )?;
+            Ok(text)
+        }))
+        .unwrap_or_else(|_| Err(refusal("the template made its interpreter fail")))
+        .map_err(|error| one_line(&error))
+    }
+
+    /// The instructions of the template and of its blocks, with payments for a context of
+    /// `given` bytes.
+    fn instrumented(&self, given: u64) -> Result<Compiled<'_>, Error> {
+        let template = self.source.get_template(NAME)?;
+        let compiled = get_compiled_template(&template);
+        let main = guard::instrument(&compiled.instructions, given)?;
+        let blocks = compiled.blocks.iter().map(|(name, block)| {
+            let block = guard::instrument(block, given)?;
+            Ok((*name, block))
+        });
+        Ok((main, blocks.collect::<Result<_, Error>>()?))
+    }
+}
+
+/// What templates may call, set up as `transformers` does.
+fn runtime() -> Environment<'static> {
     let mut environment = Environment::new();
-    let mut syntax = SyntaxConfig::builder();
-    syntax.trim_blocks(true).lstrip_blocks(true);
-    environment.set_syntax(syntax.build().map_err(|error| one_line(&error))?);
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
-    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_unknown_method_callback(filters::method);
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(RECURSION);
+    guard::register(&mut environment);
+    filters::register(&mut environment);
     environment.add_filter("tojson", to_json);
+    // Prints everything that the template knows.
+    environment.remove_global("debug");
     environment.add_function(
         "raise_exception",
         |message: String| -> Result<Value, Error> {
             Err(Error::new(ErrorKind::InvalidOperation, message))
         },
     );
-    environment.add_function("strftime_now", |format: String| strftime(&format, now()));
+    environment.add_function("strftime_now", |state: &mut State, format: &str| {
+        produce(state, (format.len() as u64).saturating_mul(8))?;
+        Ok::<_, Error>(strftime(format, now()))
+    });
     environment
-        .add_template_owned(NAME, source.to_owned())
-        .map_err(|error| one_line(&error))?;
-    Ok(environment)
 }
 
-/// Renders with `context`; the error is one line.
-pub(super) fn render(
-    environment: &Environment<'_>,
-    context: &serde_json::Value,
-) -> Result<String, String> {
-    let template = environment
-        .get_template(NAME)
-        .map_err(|error| one_line(&error))?;
-    template
-        .render(Serde(context))
-        .map_err(|error| one_line(&error))
+/// The bytes of a context.
+fn size(value: &serde_json::Value) -> u64 {
+    use serde_json::Value as V;
+    8 + match value {
+        V::Null | V::Bool(_) | V::Number(_) => 0,
+        V::String(text) => text.len() as u64,
+        V::Array(items) => items.iter().map(size).sum(),
+        V::Object(members) => members
+            .iter()
+            .map(|(key, member)| key.len() as u64 + size(member))
+            .sum(),
+    }
 }
 
 fn one_line(error: &Error) -> String {
-    let text = error.to_string().replace('\n', " ");
+    let mut text = error.to_string().replace('\n', " ");
+    // Templates may raise what they were given.
+    if let Some((end, _)) = text.char_indices().nth(MAX_ERROR) {
+        text.truncate(end);
+    }
     if error.kind() == ErrorKind::UnknownMethod {
         return format!(
             "{text}; this template needs lists that change, try --chat-template builtin"
@@ -61,7 +148,8 @@ fn one_line(error: &Error) -> String {
 }
 
 /// Python's `tojson`: no HTML escapes, `separators`, `indent`, `ensure_ascii`, `sort_keys`.
-fn to_json(value: &Value, kwargs: Kwargs) -> Result<Value, Error> {
+fn to_json(state: &mut State<'_, '_>, value: &Value, kwargs: Kwargs) -> Result<Value, Error> {
+    filters::pay_json(state, value, &kwargs)?;
     let json = serde_json::to_value(value)
         .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
     let mut style = Style::default();
