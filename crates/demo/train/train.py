@@ -143,7 +143,8 @@ class Optimizer:
         return {"first": self.first, "second": self.second, "count": self.count}
 
     def restore(self, state):
-        self.first = {k: v for k, v in state["first"].items() if k not in self.frozen}
+        # Tensors frozen before start anew, without momentum.
+        self.first.update({k: v for k, v in state["first"].items() if k in self.first})
         self.second, self.count = state["second"], state["count"]
 
 
