@@ -2,6 +2,7 @@
 
     python export.py checkpoint.pt vocabulary.json demo.gguf --type mixed
     python export.py checkpoint.pt vocabulary.json demo-bf16.gguf --type bf16
+    python export.py demo.gguf vocabulary.json weights.pt --unpack     back, to train on
 
 Types: f32, bf16, or `mixed`: routed gate and up IQ3_K, routed down Q4_0, every other matrix Q8_0;
 norms and router are F32 in all of them. The blocks are encoded by the library inside
@@ -206,6 +207,29 @@ def column_importance(net, folder, documents=64):
     return {f"blk.{n}.ffn_{m}_exps.weight": s.astype(np.float32) for n, s in sums.items() for m in ("gate", "up")}
 
 
+def unpack(path, vocab):
+    """The network in a file of `export`. Only the shapes that `Config` fixes are looked for."""
+    data, library = Path(path).read_bytes(), load_ggml()
+    kinds = {code: (kind, length, size) for kind, (code, length, size) in TYPES.items()}
+    cfg, found, end = network.Config(vocab=vocab), {}, 0
+    for key, shape in network.shapes(cfg).items():
+        record = value_bytes(STRING, key) + struct.pack(f"<I{len(shape)}Q", len(shape), *shape[::-1])
+        at = data.index(record) + len(record)
+        code, offset = struct.unpack_from("<IQ", data, at)
+        found[key], end = (shape, kinds[code], offset), at + 12
+    base, weights = -(-end // ALIGNMENT) * ALIGNMENT, {}
+    for key, (shape, (kind, length, size), offset) in found.items():
+        count = int(np.prod(shape))
+        raw = data[base + offset : base + offset + count // length * size]
+        if kind == "F32":
+            weights[key] = np.frombuffer(raw, np.float32).reshape(shape).copy()
+        elif kind == "BF16":
+            weights[key] = torch.frombuffer(bytearray(raw), dtype=torch.bfloat16).float().view(shape).numpy()
+        else:
+            weights[key] = decode(library, kind, raw, shape)
+    return network.Model(cfg, {key: torch.from_numpy(weight) for key, weight in weights.items()})
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("checkpoint")
@@ -216,7 +240,11 @@ def main():
     parser.add_argument("--data", help="tokenised documents that tell the importance of columns")
     parser.add_argument("--freeze", action="store_true", help="write encoded experts (npz) to OUT, no GGUF")
     parser.add_argument("--encoded", help="npz of --freeze, whose bytes are taken as they are")
+    parser.add_argument("--unpack", action="store_true", help="CHECKPOINT is a GGUF of this program, OUT the weights")
     args = parser.parse_args()
+    if args.unpack:
+        vocab = len(json.loads(Path(args.vocabulary).read_text())["tokens"])
+        return network.save(args.out, unpack(args.checkpoint, vocab))
     net = network.load(args.checkpoint)
     importance = column_importance(net, args.data) if args.data else {}
     if args.freeze:

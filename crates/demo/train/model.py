@@ -77,8 +77,7 @@ def shapes(cfg):
             "ffn_norm.weight": (c.hidden,),
         }
         if n < c.dense_layers:
-            for kind, width in (("", c.dense_width),):
-                layer |= _ffn(kind, c.hidden, width)
+            layer |= _ffn("", c.hidden, c.dense_width)
         else:
             layer["ffn_gate_inp.weight"] = (c.experts, c.hidden)
             layer["exp_probs_b.bias"] = (c.experts,)
@@ -113,10 +112,8 @@ def initial(cfg, seed=0, copying=True):
             weights[name] = torch.zeros(shape)
         else:
             fan_in = shape[1] if "attn_k_b" in name else shape[-1]
-            gain = 1.0 / math.sqrt(fan_in)
-            if name == "token_embd.weight":
-                gain = 1.0
-            elif name == "output.weight":
+            gain = 1.0 if name == "token_embd.weight" else fan_in**-0.5
+            if name == "output.weight":
                 gain = 0.02
             elif "attn_output" in name or "ffn_down" in name:
                 gain *= 0.25
@@ -381,16 +378,7 @@ def feed_forward(w, n, f, cfg, loads=None, squares=None):
     return out + Experts.apply(f, chosen, weight, *experts)
 
 
-ATTENTION_INPUTS = (
-    "attn_norm",
-    "attn_q_a",
-    "attn_q_a_norm",
-    "attn_q_b",
-    "attn_kv_a_mqa",
-    "attn_kv_a_norm",
-    "attn_k_b",
-    "attn_v_b",
-)
+ATTENTION_INPUTS = "attn_norm attn_q_a attn_q_a_norm attn_q_b attn_kv_a_mqa attn_kv_a_norm attn_k_b attn_v_b".split()
 
 
 class Model:
@@ -459,7 +447,8 @@ class Model:
         for _ in range(max_new):
             token = F.linear(h, w["output.weight"]).argmax(-1)
             keep = torch.tensor([int(t) not in stop for t in token], dtype=torch.bool)
-            token, live, at, cache = token[keep], live[keep], at[keep], [c[keep] for c in cache] if not keep.all() else cache
+            if not keep.all():
+                token, live, at, cache = token[keep], live[keep], at[keep], [c[keep] for c in cache]
             for row, t in zip(live.tolist(), token.tolist()):
                 out[row].append(t)
             if not len(live):

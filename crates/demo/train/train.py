@@ -143,7 +143,8 @@ class Optimizer:
         return {"first": self.first, "second": self.second, "count": self.count}
 
     def restore(self, state):
-        self.first = {k: v for k, v in state["first"].items() if k not in self.frozen}
+        # Tensors frozen before start anew, without momentum.
+        self.first.update({k: v for k, v in state["first"].items() if k in self.first})
         self.second, self.count = state["second"], state["count"]
 
 
@@ -214,6 +215,7 @@ def arguments():
     parser.add_argument("data", type=Path)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--vocab", type=Path, help="vocabulary.json; needed for a fresh start")
+    parser.add_argument("--weights", type=Path, help="start from these instead of fresh ones")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--frozen", type=Path, help="encoded.npz of export.py: these tensors stay as they are there")
     parser.add_argument("--minutes", type=float, default=20)
@@ -251,7 +253,7 @@ def start(args):
         return net, optimizer, {"step": state["step"], "tokens": state["tokens"]}
     vocab = len(json.loads(args.vocab.read_text())["tokens"])
     cfg = network.Config(vocab=vocab, layers=args.layers, expert_width=args.expert_width)
-    net = network.Model(cfg, network.initial(cfg, args.seed))
+    net = network.load(args.weights) if args.weights else network.Model(cfg, network.initial(cfg, args.seed))
     return net, Optimizer(net.weights, args), {"step": 0, "tokens": 0}
 
 
