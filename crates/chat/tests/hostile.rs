@@ -14,7 +14,7 @@ use serde_json::Map;
 
 static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(vocabulary::kimi);
 
-/// Half of what the least of platforms gives a thread.
+/// A quarter of what a thread gets unless it asks, on every platform.
 const STACK: usize = 512 << 10;
 
 /// Compiles and renders a template; the prompt's segments or the error.
