@@ -386,6 +386,32 @@ fn a_broken_or_endless_template_is_one_clear_line() {
     assert!(ChatFormat::new(tokenizer(), &TemplateChoice::Source(huge)).is_err());
 }
 
+#[test]
+fn long_conversations_are_no_bombs() {
+    let mut conversation = Conversation {
+        messages: Vec::new(),
+        tools: vec![weather_tool()],
+    };
+    for i in 0..3000 {
+        let role = if i % 2 == 0 {
+            Role::User
+        } else {
+            Role::Assistant
+        };
+        conversation
+            .messages
+            .push(Message::text(role, "some words ".repeat(i % 100)));
+    }
+    conversation
+        .messages
+        .push(Message::text(Role::User, "a long one ".repeat(400_000)));
+    let options = RenderOptions::default();
+    assert_eq!(
+        render(&jinja(), &conversation, &options),
+        render(&native(), &conversation, &options)
+    );
+}
+
 fn any_json() -> impl Strategy<Value = serde_json::Value> {
     let leaf = prop_oneof![
         Just(json!(null)),

@@ -14,7 +14,7 @@ use serde_json::Map;
 
 static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(vocabulary::kimi);
 
-/// Half of what the least of platforms gives a thread.
+/// A quarter of what a thread gets unless it asks, on every platform.
 const STACK: usize = 512 << 10;
 
 /// Compiles and renders a template; the prompt's segments or the error.
@@ -210,8 +210,8 @@ fn output_without_end_is_refused() {
         )
     };
     refused(body(&line), "too much text");
-    refused(body("{{ a * b }}"), "too much text");
-    refused(body("<|im_end|>"), "too much text");
+    bounded(body("{{ a * b }}")).expect_err("no prompt");
+    refused(body(&"<|im_end|>".repeat(20)), "too much text");
     refused(body(&"<|r".repeat(100)), "too much text");
     refused(
         format!("{{% set x %}}{}{{% endset %}}", body(&line)),
@@ -231,6 +231,17 @@ fn output_without_end_is_refused() {
 }
 
 #[test]
+fn output_just_within_its_bounds_is_split_in_bounds() {
+    for piece in ["<|im_end|>", "[BOS]", "<|r", "<", "[", "é", "\u{100000}"] {
+        // Two million bytes, a little less than what there may be.
+        let times = 2000 / piece.len();
+        let piece = piece.repeat(1000);
+        let source = format!("{{% for a in range({times}) %}}{piece}{{% endfor %}}");
+        bounded(source).expect("long, but harmless");
+    }
+}
+
+#[test]
 fn values_within_values_end() {
     for next in [
         "[ns.x]",
@@ -238,17 +249,17 @@ fn values_within_values_end() {
         "{'a': ns.x}",
         "dict(a=ns.x)",
         "ns.x|batch(1)",
-        "[ns.x.items()] if ns.x is mapping else {'a': ns.x}",
+        "{'a': ns.x}.items()|list",
     ] {
         for last in ["{{ ns.x }}", "{{ ns.x|tojson }}", "{{ ns.x == 1 }}"] {
-            refused(repeated("[]", 10_000, next, last), "too deep");
+            refused(repeated("[1]", 10_000, next, last), "too deep");
         }
     }
     // The deepest that there may be, used in all ways, deep in calls.
     for last in [
         "{{ ns.x }}",
-        "{{ ns.x|tojson(indent=4) }}",
-        "{{ ns.x|pprint }}",
+        "{{ ns.x|tojson(indent=4)|length }}",
+        "{{ ns.x|pprint|length }}",
         "{{ ns.x == [ns.x] }}",
         "{{ [ns.x, ns.x]|unique|length }}",
         "{{ [ns.x, [ns.x]]|sort|length }}",
@@ -352,8 +363,8 @@ fn what_would_make_the_interpreter_fail_is_an_error_or_right() {
     refused("{{ range(*[1]) }}", "unpacked");
     refused("{{ debug() }}", "debug is unknown");
     renders(
-        "{% set a = [1, 2, 3] %}{% set none = [] %}\
-         {{ a[::-1] }}{{ none[::-1] }}{{ a[0:2:-1] }}{{ a[:1][::-1] }}{{ ''[::-1] }}",
+        "{% set a = [1, 2, 3] %}{% set no = [] %}\
+         {{ a[::-1] }}{{ no[::-1] }}{{ a[0:2:-1] }}{{ a[:1][::-1] }}{{ ''[::-1] }}",
         "[3, 2, 1][][][1]",
     );
     renders("{{ 'abc'[::-9223372036854775807] }}", "c");

@@ -4,7 +4,7 @@ use minijinja::value::{Value, ValueKind};
 use minijinja::{Error, ErrorKind, State};
 
 /// Bytes that a template may produce, whatever it is given: strings, items, captured output.
-const BYTES: u64 = 12 << 20;
+const BYTES: u64 = 2 << 20;
 /// Further bytes for each byte of what it is given.
 const BYTES_EACH: u64 = 64;
 /// Bytes that a template may look at, whatever it is given.
@@ -33,6 +33,8 @@ pub(super) struct Size {
     pub(super) text: u64,
     /// Values in it, itself included.
     pub(super) nodes: u64,
+    /// How deep they nest: 0 for what holds none.
+    pub(super) depth: u64,
 }
 
 impl Size {
@@ -94,6 +96,7 @@ pub(super) fn measure(state: &mut State<'_, '_>, value: &Value) -> Result<Size, 
 
 fn add(value: &Value, depth: usize, most: u64, size: &mut Size) -> Result<(), Error> {
     size.nodes += 1;
+    size.depth = size.depth.max(depth as u64);
     if size.nodes > most {
         return Err(refusal("the template makes a value of too many items"));
     }
@@ -130,12 +133,14 @@ pub(super) fn shallow(value: &Value) -> Size {
         Some(bytes) => Size {
             text: bytes.len() as u64,
             nodes: 1,
+            depth: 0,
         },
         None => Size {
             text: 0,
             nodes: value
                 .len()
                 .map_or(1, |items| (items as u64).saturating_add(1)),
+            depth: 0,
         },
     }
 }

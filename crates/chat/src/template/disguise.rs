@@ -13,7 +13,7 @@ const LITERAL: char = '\u{100000}';
 /// The control tokens of a vocabulary and the characters that stand for their spellings.
 #[derive(Debug)]
 pub(super) struct Disguise {
-    /// Longest first: of two spellings that begin alike the longer one is meant.
+    /// In their order as bytes, to be searched.
     spellings: Vec<(String, TokenId)>,
 }
 
@@ -26,7 +26,7 @@ impl Disguise {
             ids.filter_map(|id| Some((String::from_utf8(tokenizer.bytes(id).to_vec()).ok()?, id)));
         let mut spellings: Vec<(String, TokenId)> =
             named.filter(|(spelling, _)| !spelling.is_empty()).collect();
-        spellings.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then(a.1.cmp(&b.1)));
+        spellings.sort();
         Self { spellings }
     }
 
@@ -110,11 +110,29 @@ impl Disguise {
             .enumerate()
             .filter(|(_, byte)| matches!(byte, b'<' | b'['));
         starts.map(|(at, _)| at).find_map(|at| {
-            let found = self
-                .spellings
-                .iter()
-                .position(|(spelling, _)| text[at..].starts_with(spelling.as_str()))?;
+            let found = self.longest(&text.as_bytes()[at..])?;
             Some((at, found))
         })
+    }
+
+    /// Which spelling stands at the start of `text`; of several the longest is meant.
+    fn longest(&self, text: &[u8]) -> Option<usize> {
+        let mut found = None;
+        // The spellings that begin as the text does, up to `depth`.
+        let (mut first, mut end) = (0, self.spellings.len());
+        for (depth, byte) in text.iter().enumerate() {
+            let alike = &self.spellings[first..end];
+            let at = |(spelling, _): &(String, TokenId)| spelling.as_bytes().get(depth).copied();
+            let before = alike.partition_point(|spelling| at(spelling) < Some(*byte));
+            let until = alike.partition_point(|spelling| at(spelling) <= Some(*byte));
+            end = first + until;
+            first += before;
+            match self.spellings[first..end].first() {
+                None => break,
+                Some((spelling, _)) if spelling.len() == depth + 1 => found = Some(first),
+                Some(_) => {}
+            }
+        }
+        found
     }
 }

@@ -143,7 +143,11 @@ fn pay(
             let bytes = items.saturating_mul(NODE).saturating_add(others);
             (bytes.saturating_add(own.text), 0)
         }
-        // Escapes, and lines that are indented by their depth.
+        "pprint" => {
+            let spaces = own.nodes.saturating_mul(lines(own, 4));
+            (own.bytes().saturating_mul(6).saturating_add(spaces), 0)
+        }
+        // Escapes.
         _ => (own.bytes().saturating_add(others).saturating_mul(8), 0),
     };
     look_at(state, work)?;
@@ -223,21 +227,25 @@ pub(super) fn pay_json(
     value: &Value,
     arguments: &Kwargs,
 ) -> Result<(), Error> {
+    let size = measure(state, value)?;
     let mut each = 3 * NODE;
     if let Some(indent) = arguments.peek::<Option<u64>>("indent")? {
         if indent > MAX_INDENT {
             return Err(refusal("the template indents too far"));
         }
-        // Lines are indented by their depth.
-        each += indent * 8;
+        each += lines(size, indent);
     }
     if let Some(separators) = arguments.peek::<Option<Value>>("separators")? {
         each = each.saturating_add(measure(state, &separators)?.text);
     }
-    let size = measure(state, value)?;
     let bytes = size
         .text
         .saturating_mul(2)
         .saturating_add(size.nodes.saturating_mul(each));
     produce(state, bytes)
+}
+
+/// The most spaces before the two lines of a value within others.
+fn lines(size: Size, indent: u64) -> u64 {
+    (size.depth + 1).saturating_mul(indent).saturating_mul(2)
 }
