@@ -2,9 +2,9 @@
 //! published hashes, plain encoders against those of the `gguf` package, searching encoders
 //! against the losses of ik_llama.cpp.
 
-mod common;
+mod golden_rows;
 
-use common::{Lcg, N};
+use golden_rows::{Lcg, N};
 use perigee_quant::QuantKind;
 use sha2::{Digest, Sha256};
 
@@ -115,7 +115,7 @@ fn deterministic_rows_decode_to_the_values_of_the_reference_decoders() {
 /// The rows of the loss tables with blocks of zeros, of ties, of scales that are subnormal as
 /// f16, and of one value.
 fn rows_with_odd_blocks(distribution: &str) -> Vec<f32> {
-    let (mut x, _) = common::rows(distribution);
+    let (mut x, _) = golden_rows::rows(distribution);
     x[N..][..64].fill(0.0);
     for x in &mut x[2 * N..][32..64] {
         *x = (*x * 8.0).round_ties_even() / 16.0;

@@ -1,8 +1,8 @@
 //! What our encoders lose against what those of ik_llama.cpp lose on the same rows.
 
-mod common;
+mod golden_rows;
 
-use common::{N, rows};
+use golden_rows::{N, rows};
 use perigee_quant::QuantKind;
 
 #[test]

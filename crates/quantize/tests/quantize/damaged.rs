@@ -10,7 +10,7 @@ use perigee_quantize::{Activations, Imatrix, ImatrixError};
 use proptest::prelude::*;
 
 use crate::budget::within_budget;
-use crate::common::{f32_bytes, noise};
+use crate::models::{f32_bytes, noise};
 
 fn read(folder: &Path, bytes: &[u8]) -> Result<Imatrix, ImatrixError> {
     let path = folder.join("damaged");

@@ -5,7 +5,7 @@ use perigee_quant::QuantKind;
 use perigee_quantize::{Options, Plan, QuantizeError, Recipe, quantize};
 use perigee_testkit::{Reference, norms};
 
-use crate::common::{
+use crate::models::{
     check, description, f32_bytes, importances, kimi, mixed, model, noise, noisy, options, plan,
     run, weighted,
 };

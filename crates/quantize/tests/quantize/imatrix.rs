@@ -6,7 +6,7 @@ use std::path::Path;
 use perigee_gguf::Gguf;
 use perigee_quantize::{Activations, Imatrix, ImatrixError};
 
-use crate::common::{names, noise};
+use crate::models::{names, noise};
 
 const EXPERTS: &str = "blk.1.ffn_up_exps.weight";
 const PLAIN: &str = "blk.0.attn_q_a.weight";

@@ -3,10 +3,10 @@
 #[path = "../../../testkit/tests/budget/mod.rs"]
 mod budget;
 
-mod common;
 mod damaged;
 mod encoding;
 mod imatrix;
+mod models;
 mod plans;
 mod recipes;
 mod refusals;

@@ -4,7 +4,7 @@ use perigee_gguf::{Gguf, Writer};
 use perigee_quant::QuantKind;
 use perigee_quantize::{Plan, PlanError, Recipe, Selection};
 
-use crate::common::{importances, kimi, noisy, plan, weighted};
+use crate::models::{importances, kimi, noisy, plan, weighted};
 
 fn kind(asked: QuantKind, row_len: u64) -> (QuantKind, Option<QuantKind>) {
     let source = noisy("m.gguf", &[("blk.0.ffn_up.weight", &[row_len, 2])]);
@@ -177,7 +177,7 @@ fn importances_count_for_the_selected_and_for_block_types() {
         [false, true, false, false]
     );
     assert_eq!(of("rest=f16", &Selection::All), [false; 4]);
-    let symmetric = "symmetric_q4_0\nattn=q8_0\nrest=q4_0";
+    let symmetric = "symmetric_q4_0\nattn=q5_0\nrest=q4_0";
     assert_eq!(of(symmetric, &Selection::All), [false, false, true, false]);
 
     let other = noisy("m.gguf", &[("blk.0.ffn_up.weight", &[512, 2])]);

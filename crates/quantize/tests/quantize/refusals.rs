@@ -7,7 +7,7 @@ use perigee_gguf::Gguf;
 use perigee_quant::QuantKind;
 use perigee_quantize::{QuantizeError, Recipe, quantize};
 
-use crate::common::{check, kimi, mixed, names, noisy, options, plan, run};
+use crate::models::{check, kimi, mixed, names, noisy, options, plan, run};
 
 #[test]
 fn no_file_of_the_source_is_replaced() {

@@ -8,7 +8,7 @@ use perigee_gguf::{Gguf, Writer};
 use perigee_quant::QuantKind;
 use perigee_quantize::{Options, QuantizeError, Recipe, Report, quantize};
 
-use crate::common::{check, f32_bytes, keep_split, names, noise, options, plan, run};
+use crate::models::{check, f32_bytes, keep_split, names, noise, options, plan, run};
 
 const N: usize = 8;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use perigee_gguf::Gguf;
 use perigee_quantize::{QuantizeError, Recipe};
 
-use crate::common::{check, description, keep_split, kimi, mixed, names, options, plan, run};
+use crate::models::{check, description, keep_split, kimi, mixed, names, options, plan, run};
 
 fn split_source(folder: &Path, empty_first: bool) -> Gguf {
     let writer = kimi().writer();
