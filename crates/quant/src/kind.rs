@@ -6,6 +6,7 @@ use crate::formats::{
     q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_0, q6_k, q8_0, tq1_0, tq2_0, trellis,
 };
 use crate::names::NAMES;
+use crate::packed::Layout;
 
 /// A tensor encoding that Perigee can decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -273,6 +274,33 @@ impl QuantKind {
         (n / row.block_len)
             .checked_mul(row.block_bytes)?
             .checked_add(row.row_meta_bytes)
+    }
+
+    /// The packed layout of this type, if it has one.
+    pub const fn layout(self) -> Option<&'static Layout> {
+        Some(match self {
+            Self::Q4_0 => &q4_0::PACKED,
+            Self::Q8_0 => &q8_0::PACKED,
+            Self::Q2K => &q2_k::PACKED,
+            Self::Q3K => &q3_k::PACKED,
+            Self::Q4K => &q4_k::PACKED,
+            Self::Q5K => &q5_k::PACKED,
+            Self::Q6K => &q6_k::PACKED,
+            Self::Iq2K => &iq2_k::PACKED,
+            Self::Iq3K => &iq3_k::PACKED,
+            Self::Iq4K => &iq4_k::PACKED,
+            Self::Iq5K => &iq5_k::PACKED,
+            Self::Iq6K => &iq6_k::PACKED,
+            Self::Iq2Ks => &iq2_ks::PACKED,
+            Self::Iq2Kl => &iq2_kl::PACKED,
+            Self::Iq3Ks => &iq3_ks::PACKED,
+            Self::Iq4Ks => &iq4_ks::PACKED,
+            Self::Iq5Ks => &iq5_ks::PACKED,
+            Self::Iq4Nl => &iq4_nl::PACKED,
+            Self::Iq4Xs => &iq4_xs::PACKED,
+            Self::Mxfp4 => &mxfp4::PACKED,
+            _ => return None,
+        })
     }
 
     /// Whether [`quantize_row`](Self::quantize_row) can encode this type.

@@ -19,6 +19,7 @@ mod importance;
 mod kind;
 mod linear_fit;
 mod names;
+pub mod packed;
 mod signed_scales;
 mod super_block;
 mod table_fit;

@@ -4,6 +4,7 @@
 use super::{f16_at, nibble, super_blocks, u16_at};
 use crate::codebooks::IQ2;
 use crate::importance::mean_square;
+use crate::packed::{Codes, Layout, Parts, Plane, Scale, SubScales};
 use crate::super_block::{SUPER_BLOCK, ScaleGrid, Scheme, weights};
 use crate::table_fit::{Levels, levels};
 
@@ -50,4 +51,34 @@ pub(crate) fn quantize(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
             block[12 + 32 * (i / 128) + i % 32] |= q << (2 * (i / 32 % 4));
         }
     });
+}
+
+pub(crate) const PACKED: Layout = Layout {
+    codes: Codes::Bits2,
+    values: &IQ2[0],
+    shift: 5,
+    bias: 32,
+    block_len: SUPER_BLOCK,
+    sub_len: 16,
+    scale: Scale::F16,
+    sub_scales: SubScales::Nibbles,
+    planes: &[Plane::stacked(12, 32, 2, 0)],
+    head: take_head,
+    set_head: put_head,
+};
+
+fn take_head(block: &[u8], parts: &mut Parts) {
+    parts.d = u32::from(u16_at(block, 0));
+    parts.flags = u16_at(block, 2);
+    for (k, ls) in parts.scales.iter_mut().enumerate() {
+        *ls = nibble(block[4 + k / 2], k % 2) as i8 - 8;
+    }
+}
+
+fn put_head(parts: &Parts, block: &mut [u8]) {
+    block[..2].copy_from_slice(&(parts.d as u16).to_le_bytes());
+    block[2..4].copy_from_slice(&parts.flags.to_le_bytes());
+    for (k, ls) in parts.scales.iter().enumerate() {
+        block[4 + k / 2] |= ((ls + 8) as u8) << (4 * (k % 2));
+    }
 }

@@ -4,6 +4,7 @@
 
 use super::{nibble, row_blocks, row_f16, u16_at};
 use crate::codebooks::IQ2_PAIRS;
+use crate::packed::{Codes, Layout, Parts, Plane, Scale, SubScales};
 use crate::super_block::{SUPER_BLOCK, ScaleGrid, Scheme, row_weights};
 use crate::table_fit::{Alphabet, sums_of};
 
@@ -118,4 +119,51 @@ pub(crate) fn quantize(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
             }
         }
     });
+}
+
+/// The first values of the pairs, then the second ones.
+const VALUES: [i8; 64] = {
+    let mut values = [0; 64];
+    let mut code = 0;
+    while code < 32 {
+        values[code] = IQ2_PAIRS[code][0];
+        values[code + 32] = IQ2_PAIRS[code][1];
+        code += 1;
+    }
+    values
+};
+
+pub(crate) const PACKED: Layout = Layout {
+    codes: Codes::Pairs,
+    values: &VALUES,
+    shift: 0,
+    bias: 64,
+    block_len: SUPER_BLOCK,
+    sub_len: 32,
+    scale: Scale::RowF16,
+    sub_scales: SubScales::Bytes,
+    planes: &[NIBBLES, Plane::stacked(70, 16, 1, 4)],
+    head: take_head,
+    set_head: put_head,
+};
+
+/// Two chunks of 16 codes share 16 bytes.
+const NIBBLES: Plane = Plane::stacked(6, 16, 4, 0);
+
+fn take_head(block: &[u8], parts: &mut Parts) {
+    let high = u16_at(block, 0);
+    for (k, ls) in parts.scales[..8].iter_mut().enumerate() {
+        let scale = nibble(block[2 + k % 4], k / 4) | ((high >> (2 * k) & 3) << 4) as u8;
+        *ls = scale as i8 - 32;
+    }
+}
+
+fn put_head(parts: &Parts, block: &mut [u8]) {
+    let mut high = 0;
+    for (k, ls) in parts.scales[..8].iter().enumerate() {
+        let scale = (ls + 32) as u8;
+        block[2 + k % 4] |= (scale & 15) << (4 * (k / 4));
+        high |= u16::from(scale >> 4) << (2 * k);
+    }
+    block[..2].copy_from_slice(&high.to_le_bytes());
 }

@@ -4,6 +4,7 @@
 
 use super::{nibble, row_blocks, row_f16, u16_at};
 use crate::codebooks::IQ2;
+use crate::packed::{Codes, Layout, Parts, Plane, Scale, SubScales};
 use crate::super_block::{SUPER_BLOCK, ScaleGrid, Scheme, row_weights};
 use crate::table_fit::{Levels, levels};
 
@@ -52,4 +53,37 @@ pub(crate) fn quantize(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
             }
         }
     });
+}
+
+pub(crate) const PACKED: Layout = Layout {
+    codes: Codes::Bits2,
+    values: &IQ2[0],
+    shift: 5,
+    bias: 32,
+    block_len: SUPER_BLOCK,
+    sub_len: 32,
+    scale: Scale::RowF16,
+    sub_scales: SubScales::Bytes,
+    planes: &[Plane::stacked(6, 32, 2, 0)],
+    head: take_head,
+    set_head: put_head,
+};
+
+fn take_head(block: &[u8], parts: &mut Parts) {
+    let extra = u16_at(block, 0);
+    parts.flags = extra & 255;
+    for (k, ls) in parts.scales[..8].iter_mut().enumerate() {
+        let scale = nibble(block[2 + k / 2], k % 2) | ((extra >> (8 + k) & 1) << 4) as u8;
+        *ls = scale as i8 - 16;
+    }
+}
+
+fn put_head(parts: &Parts, block: &mut [u8]) {
+    let mut extra = parts.flags;
+    for (k, ls) in parts.scales[..8].iter().enumerate() {
+        let scale = (ls + 16) as u8;
+        block[2 + k / 2] |= (scale & 15) << (4 * (k % 2));
+        extra |= u16::from(scale >> 4) << (8 + k);
+    }
+    block[..2].copy_from_slice(&extra.to_le_bytes());
 }

@@ -1,9 +1,10 @@
 //! IQ3_K: 256 weights; f16 d, u16 extra, u16 sign bits of 16 odd scales, their magnitudes in
 //! nibbles, low two bits qs\[64\], third bits qh\[32\]; y = (d·ls)·table\[q\].
 
-use super::{f16_at, super_blocks, u16_at};
+use super::{f16_at, nibble, super_blocks, u16_at};
 use crate::codebooks::IQ3;
 use crate::importance::mean_square;
+use crate::packed::{Codes, Layout, Parts, Plane, Scale, SubScales};
 use crate::super_block::{SUPER_BLOCK, ScaleGrid, Scheme, weights};
 use crate::table_fit::{Levels, levels};
 
@@ -70,4 +71,43 @@ pub(crate) fn quantize(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
             block[78 + l] |= (q >> 2) << g;
         }
     });
+}
+
+pub(crate) const PACKED: Layout = Layout {
+    codes: Codes::Bits3,
+    values: &IQ3[0],
+    shift: 4,
+    bias: 64,
+    block_len: SUPER_BLOCK,
+    sub_len: 16,
+    scale: Scale::F16,
+    sub_scales: SubScales::Bytes,
+    planes: &[Plane::stacked(14, 32, 2, 0), Plane::stacked(78, 32, 1, 2)],
+    head: take_head,
+    set_head: put_head,
+};
+
+fn take_head(block: &[u8], parts: &mut Parts) {
+    parts.d = u32::from(u16_at(block, 0));
+    parts.flags = u16_at(block, 2);
+    let signs = u16_at(block, 4);
+    for (k, ls) in parts.scales.iter_mut().enumerate() {
+        let magnitude = 2 * nibble(block[6 + k / 2], k % 2) as i8 + 1;
+        *ls = if signs >> k & 1 == 1 {
+            -magnitude
+        } else {
+            magnitude
+        };
+    }
+}
+
+fn put_head(parts: &Parts, block: &mut [u8]) {
+    block[..2].copy_from_slice(&(parts.d as u16).to_le_bytes());
+    block[2..4].copy_from_slice(&parts.flags.to_le_bytes());
+    let mut signs = 0;
+    for (k, ls) in parts.scales.iter().enumerate() {
+        signs |= u16::from(*ls < 0) << k;
+        block[6 + k / 2] |= (ls.unsigned_abs() / 2) << (4 * (k % 2));
+    }
+    block[4..6].copy_from_slice(&signs.to_le_bytes());
 }

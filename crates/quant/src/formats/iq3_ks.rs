@@ -4,6 +4,7 @@
 
 use super::{nibble, row_blocks, row_f16, u16_at};
 use crate::codebooks::IQ3;
+use crate::packed::{Codes, Layout, Parts, Plane, Scale, SubScales};
 use crate::super_block::{SUPER_BLOCK, ScaleGrid, Scheme, row_weights};
 use crate::table_fit::{Levels, levels};
 
@@ -55,4 +56,37 @@ pub(crate) fn quantize(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
             }
         }
     });
+}
+
+pub(crate) const PACKED: Layout = Layout {
+    codes: Codes::Bits3,
+    values: &IQ3[0],
+    shift: 4,
+    bias: 64,
+    block_len: SUPER_BLOCK,
+    sub_len: 32,
+    scale: Scale::RowF16,
+    sub_scales: SubScales::Bytes,
+    planes: &[Plane::stacked(6, 32, 2, 0), Plane::stacked(70, 32, 1, 2)],
+    head: take_head,
+    set_head: put_head,
+};
+
+fn take_head(block: &[u8], parts: &mut Parts) {
+    let extra = u16_at(block, 0);
+    parts.flags = extra >> 8;
+    for (k, ls) in parts.scales[..8].iter_mut().enumerate() {
+        let scale = nibble(block[2 + k % 4], k / 4) | ((extra >> k & 1) << 4) as u8;
+        *ls = scale as i8 - 16;
+    }
+}
+
+fn put_head(parts: &Parts, block: &mut [u8]) {
+    let mut extra = parts.flags << 8;
+    for (k, ls) in parts.scales[..8].iter().enumerate() {
+        let scale = (ls + 16) as u8;
+        block[2 + k % 4] |= (scale & 15) << (4 * (k / 4));
+        extra |= u16::from(scale >> 4) << k;
+    }
+    block[..2].copy_from_slice(&extra.to_le_bytes());
 }

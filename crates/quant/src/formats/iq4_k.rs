@@ -4,6 +4,7 @@
 use super::{f16_at, nibble, super_blocks, u16_at};
 use crate::codebooks::IQ4;
 use crate::importance::mean_square;
+use crate::packed::{Codes, Layout, Parts, Plane, Scale, SubScales};
 use crate::super_block::{Encoded, SUPER_BLOCK, ScaleGrid, Scheme, weights};
 use crate::table_fit::{Levels, levels};
 
@@ -67,5 +68,40 @@ pub(super) fn pack_head(encoded: &Encoded<16>, block: &mut [u8]) {
         let scale = (ls + 32) as u8;
         block[4 + k / 4] |= (scale >> 4) << (2 * (k % 4));
         block[8 + k / 2] |= (scale & 15) << (4 * (k % 2));
+    }
+}
+
+pub(crate) const PACKED: Layout = Layout {
+    codes: Codes::Bits4,
+    values: &IQ4[0],
+    shift: 4,
+    bias: 128,
+    block_len: SUPER_BLOCK,
+    sub_len: 16,
+    scale: Scale::F16,
+    sub_scales: SubScales::Bytes,
+    planes: &[Plane::halves(16)],
+    head: take_head,
+    set_head: put_head,
+};
+
+/// The scales of IQ4_K and IQ5_K: d, flags, then two high bits and four low bits of each scale.
+pub(super) fn take_head(block: &[u8], parts: &mut Parts) {
+    parts.d = u32::from(u16_at(block, 0));
+    parts.flags = u16_at(block, 2);
+    for (k, ls) in parts.scales.iter_mut().enumerate() {
+        let low = nibble(block[8 + k / 2], k % 2);
+        let high = block[4 + k / 4] >> (2 * (k % 4)) & 3;
+        *ls = (low | high << 4) as i8 - 32;
+    }
+}
+
+pub(super) fn put_head(parts: &Parts, block: &mut [u8]) {
+    block[..2].copy_from_slice(&(parts.d as u16).to_le_bytes());
+    block[2..4].copy_from_slice(&parts.flags.to_le_bytes());
+    for (k, ls) in parts.scales.iter().enumerate() {
+        let scale = (ls + 32) as u8;
+        block[8 + k / 2] |= (scale & 15) << (4 * (k % 2));
+        block[4 + k / 4] |= scale >> 4 << (2 * (k % 4));
     }
 }

@@ -3,6 +3,7 @@
 
 use super::{nibble, row_blocks, row_f32};
 use crate::codebooks::IQ4;
+use crate::packed::{Codes, Layout, Parts, Plane, Scale, SubScales};
 use crate::super_block::{SUPER_BLOCK, ScaleGrid, Scheme, row_weights};
 use crate::table_fit::{Levels, levels};
 
@@ -57,4 +58,33 @@ pub(crate) fn quantize(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
             }
         }
     });
+}
+
+pub(crate) const PACKED: Layout = Layout {
+    codes: Codes::Bits4,
+    values: &IQ4[0],
+    shift: 4,
+    bias: 128,
+    block_len: SUPER_BLOCK,
+    sub_len: 32,
+    scale: Scale::RowF32,
+    sub_scales: SubScales::Bytes,
+    planes: &[Plane::halves(8)],
+    head: take_head,
+    set_head: put_head,
+};
+
+/// The scales of IQ4_KS and IQ5_KS: a byte each, odd scale and flag.
+pub(super) fn take_head(block: &[u8], parts: &mut Parts) {
+    parts.flags = 0;
+    for (k, ls) in parts.scales[..8].iter_mut().enumerate() {
+        *ls = (i16::from(block[k] & 254) - 127) as i8;
+        parts.flags |= u16::from(block[k] & 1) << k;
+    }
+}
+
+pub(super) fn put_head(parts: &Parts, block: &mut [u8]) {
+    for (k, ls) in parts.scales[..8].iter().enumerate() {
+        block[k] = pack_odd_scale(i32::from(*ls), parts.flags >> k & 1 == 1);
+    }
 }

@@ -3,10 +3,11 @@
 
 use half::f16;
 
-use super::{f16_at, poison};
+use super::{f16_at, poison, u16_at};
 use crate::block_32::{BLOCK_LEN, nibbles, put_nibbles};
 use crate::codebooks::IQ4;
 use crate::importance::{Magnitude, column_importance, mean_square};
+use crate::packed::{Codes, Layout, Parts, Plane, Scale, SubScales};
 use crate::table_fit::{Alphabet, Levels, TableFit};
 
 const BLOCK: usize = 18;
@@ -57,4 +58,26 @@ fn block_weights(x: &[f32; BLOCK_LEN], importance: Option<&[f32]>) -> [f32; BLOC
         *w *= (sigma2 + x * x).sqrt();
     }
     w
+}
+
+pub(crate) const PACKED: Layout = Layout {
+    codes: Codes::Bits4,
+    values: VALUES,
+    shift: 0,
+    bias: 128,
+    block_len: 32,
+    sub_len: 32,
+    scale: Scale::F16,
+    sub_scales: SubScales::None,
+    planes: &[Plane::halves(2)],
+    head: take_head,
+    set_head: put_head,
+};
+
+fn take_head(block: &[u8], parts: &mut Parts) {
+    parts.d = u32::from(u16_at(block, 0));
+}
+
+fn put_head(parts: &Parts, block: &mut [u8]) {
+    block[..2].copy_from_slice(&(parts.d as u16).to_le_bytes());
 }

@@ -5,6 +5,7 @@ use super::iq4_nl::VALUES;
 use super::{f16_at, super_blocks, u16_at};
 use crate::block_32::{nibbles, put_nibbles};
 use crate::importance::mean_square;
+use crate::packed::{Codes, Layout, Parts, Plane, Scale, SubScales};
 use crate::signed_scales::SignedScales;
 use crate::super_block::{SUPER_BLOCK, weights};
 use crate::table_fit::Levels;
@@ -50,4 +51,38 @@ pub(crate) fn quantize(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
             put_nibbles(codes, &mut block[8 + 16 * k..][..16]);
         }
     });
+}
+
+pub(crate) const PACKED: Layout = Layout {
+    codes: Codes::Bits4,
+    values: VALUES,
+    shift: 0,
+    bias: 128,
+    block_len: SUPER_BLOCK,
+    sub_len: 32,
+    scale: Scale::F16,
+    sub_scales: SubScales::Bytes,
+    planes: &[Plane::halves(8)],
+    head: take_head,
+    set_head: put_head,
+};
+
+fn take_head(block: &[u8], parts: &mut Parts) {
+    parts.d = u32::from(u16_at(block, 0));
+    let high = u16_at(block, 2);
+    for (k, ls) in parts.scales[..8].iter_mut().enumerate() {
+        let low = block[4 + k / 2] >> (4 * (k % 2)) & 15;
+        *ls = (low | ((high >> (2 * k) & 3) << 4) as u8) as i8 - 32;
+    }
+}
+
+fn put_head(parts: &Parts, block: &mut [u8]) {
+    block[..2].copy_from_slice(&(parts.d as u16).to_le_bytes());
+    let mut high = 0;
+    for (k, ls) in parts.scales[..8].iter().enumerate() {
+        let scale = (ls + 32) as u8;
+        block[4 + k / 2] |= (scale & 15) << (4 * (k % 2));
+        high |= u16::from(scale >> 4) << (2 * k);
+    }
+    block[2..4].copy_from_slice(&high.to_le_bytes());
 }

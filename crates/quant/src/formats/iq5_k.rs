@@ -5,6 +5,7 @@ use super::iq4_k::{head_scale, pack_head};
 use super::{f16_at, nibble, super_blocks, u16_at};
 use crate::codebooks::IQ5;
 use crate::importance::mean_square;
+use crate::packed::{Codes, Layout, Plane, Scale, SubScales};
 use crate::super_block::{SUPER_BLOCK, ScaleGrid, Scheme, weights};
 use crate::table_fit::{Levels, levels};
 
@@ -52,3 +53,17 @@ pub(crate) fn quantize(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
         }
     });
 }
+
+pub(crate) const PACKED: Layout = Layout {
+    codes: Codes::Bits5,
+    values: &IQ5[0],
+    shift: 2,
+    bias: 128,
+    block_len: SUPER_BLOCK,
+    sub_len: 16,
+    scale: Scale::F16,
+    sub_scales: SubScales::Bytes,
+    planes: &[Plane::stacked(16, 32, 4, 0), Plane::stacked(144, 32, 1, 4)],
+    head: super::iq4_k::take_head,
+    set_head: super::iq4_k::put_head,
+};

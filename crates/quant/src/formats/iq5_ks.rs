@@ -4,6 +4,7 @@
 use super::iq4_ks::{odd_scale, pack_odd_scale};
 use super::{nibble, row_blocks, row_f32};
 use crate::codebooks::IQ5;
+use crate::packed::{Codes, Layout, Plane, Scale, SubScales};
 use crate::super_block::{SUPER_BLOCK, ScaleGrid, Scheme, row_weights};
 use crate::table_fit::{Levels, levels};
 
@@ -50,3 +51,17 @@ pub(crate) fn quantize(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
         }
     });
 }
+
+pub(crate) const PACKED: Layout = Layout {
+    codes: Codes::Bits5,
+    values: &IQ5[0],
+    shift: 2,
+    bias: 128,
+    block_len: SUPER_BLOCK,
+    sub_len: 32,
+    scale: Scale::RowF32,
+    sub_scales: SubScales::Bytes,
+    planes: &[Plane::stacked(8, 32, 4, 0), Plane::stacked(136, 32, 1, 4)],
+    head: super::iq4_ks::take_head,
+    set_head: super::iq4_ks::put_head,
+};

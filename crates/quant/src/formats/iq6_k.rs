@@ -7,6 +7,7 @@
 use super::{f16_at, super_blocks, u16_at};
 use crate::codebooks::IQ6;
 use crate::importance::mean_square;
+use crate::packed::{Codes, Layout, Parts, Plane, Scale, SubScales};
 use crate::super_block::{SUPER_BLOCK, ScaleGrid, Scheme, weights};
 use crate::table_fit::{Levels, levels};
 
@@ -61,4 +62,32 @@ pub(crate) fn quantize(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
             block[148 + 32 * (g / 4) + l] |= (q >> 4) << (2 * (g % 4));
         }
     });
+}
+
+pub(crate) const PACKED: Layout = Layout {
+    codes: Codes::Bits6,
+    values: &IQ6[0],
+    shift: 1,
+    bias: 128,
+    block_len: SUPER_BLOCK,
+    sub_len: 16,
+    scale: Scale::F16,
+    sub_scales: SubScales::Bytes,
+    planes: &[Plane::stacked(20, 32, 4, 0), Plane::stacked(148, 32, 2, 4)],
+    head: take_head,
+    set_head: put_head,
+};
+
+fn take_head(block: &[u8], parts: &mut Parts) {
+    parts.d = u32::from(u16_at(block, 0));
+    parts.flags = u16_at(block, 2);
+    for (ls, byte) in parts.scales.iter_mut().zip(&block[4..20]) {
+        *ls = *byte as i8;
+    }
+}
+
+fn put_head(parts: &Parts, block: &mut [u8]) {
+    block[..2].copy_from_slice(&(parts.d as u16).to_le_bytes());
+    block[2..4].copy_from_slice(&parts.flags.to_le_bytes());
+    block[4..20].copy_from_slice(&parts.scales.map(|ls| ls as u8));
 }

@@ -3,6 +3,7 @@
 
 use super::nibble;
 use crate::codebooks::E2M1;
+use crate::packed::{Codes, Layout, Parts, Plane, Scale, SubScales};
 
 const LEN: usize = 32;
 const BLOCK: usize = 17;
@@ -17,9 +18,31 @@ pub(crate) fn dequantize(bytes: &[u8], out: &mut [f32]) {
 }
 
 /// 2^(e−128), exact: the two smallest are subnormal.
-fn half_power(e: u8) -> f32 {
+pub(crate) fn half_power(e: u8) -> f32 {
     f32::from_bits(match e {
         0 | 1 => 0x0020_0000 << e,
         _ => (u32::from(e) - 1) << 23,
     })
+}
+
+pub(crate) const PACKED: Layout = Layout {
+    codes: Codes::Bits4,
+    values: &E2M1,
+    shift: 0,
+    bias: 12,
+    block_len: 32,
+    sub_len: 32,
+    scale: Scale::Exponent,
+    sub_scales: SubScales::None,
+    planes: &[Plane::halves(1)],
+    head: take_head,
+    set_head: put_head,
+};
+
+fn take_head(block: &[u8], parts: &mut Parts) {
+    parts.d = u32::from(block[0]);
+}
+
+fn put_head(parts: &Parts, block: &mut [u8]) {
+    block[0] = parts.d as u8;
 }

@@ -1,9 +1,10 @@
 //! Q2_K: 256 weights; scales\[16\] with a scale in the low and a minimum in the high nibble,
 //! 2-bit codes qs\[64\], f16 d, f16 dmin; y = (d·S)·q − dmin·M.
 
-use super::{f16_at, super_blocks};
+use super::{f16_at, super_blocks, u16_at};
 use crate::affine_scales::AffineScales;
 use crate::importance::mean_square;
+use crate::packed::{Codes, Layout, Parts, Plane, Scale, SubScales, linear};
 use crate::super_block::{SUPER_BLOCK, weights};
 
 const BLOCK: usize = 84;
@@ -47,4 +48,35 @@ pub(crate) fn quantize(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
             block[16 + 32 * (i / 128) + i % 32] |= q << (2 * (i / 32 % 4));
         }
     });
+}
+
+pub(crate) const PACKED: Layout = Layout {
+    codes: Codes::Bits2,
+    values: &linear::<4>(0),
+    shift: 0,
+    bias: 0,
+    block_len: SUPER_BLOCK,
+    sub_len: 16,
+    scale: Scale::F16,
+    sub_scales: SubScales::NibblesWithMins,
+    planes: &[Plane::stacked(16, 32, 2, 0)],
+    head: take_head,
+    set_head: put_head,
+};
+
+fn take_head(block: &[u8], parts: &mut Parts) {
+    parts.d = u32::from(u16_at(block, 80));
+    parts.dmin = u16_at(block, 82);
+    for k in 0..16 {
+        parts.scales[k] = (block[k] & 15) as i8;
+        parts.mins[k] = block[k] >> 4;
+    }
+}
+
+fn put_head(parts: &Parts, block: &mut [u8]) {
+    for k in 0..16 {
+        block[k] = parts.scales[k] as u8 | parts.mins[k] << 4;
+    }
+    block[80..82].copy_from_slice(&(parts.d as u16).to_le_bytes());
+    block[82..].copy_from_slice(&parts.dmin.to_le_bytes());
 }

@@ -1,8 +1,9 @@
 //! Q3_K: 256 weights; hmask\[32\] with a bit per weight whose code is not negative, low 2 bits
 //! qs\[64\], 6-bit scales of 16 sub-blocks in 12 bytes, f16 d; y = (d·(scale − 32))·q.
 
-use super::{f16_at, super_blocks};
+use super::{f16_at, super_blocks, u16_at};
 use crate::importance::mean_square;
+use crate::packed::{Codes, Layout, Parts, Plane, Scale, SubScales, linear};
 use crate::signed_scales::SignedScales;
 use crate::super_block::{SUPER_BLOCK, weights};
 use crate::table_fit::Levels;
@@ -55,4 +56,37 @@ pub(crate) fn quantize(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
             block[i % 32] |= (q >> 2) << (i / 32);
         }
     });
+}
+
+pub(crate) const PACKED: Layout = Layout {
+    codes: Codes::Bits3,
+    values: &linear::<8>(-4),
+    shift: 0,
+    bias: 4,
+    block_len: SUPER_BLOCK,
+    sub_len: 16,
+    scale: Scale::F16,
+    sub_scales: SubScales::Bytes,
+    planes: &[Plane::stacked(32, 32, 2, 0), Plane::stacked(0, 32, 1, 2)],
+    head: take_head,
+    set_head: put_head,
+};
+
+fn take_head(block: &[u8], parts: &mut Parts) {
+    parts.d = u32::from(u16_at(block, 108));
+    let scales = &block[96..108];
+    for (k, ls) in parts.scales.iter_mut().enumerate() {
+        let low = scales[k % 8] >> (4 * (k / 8)) & 15;
+        let high = scales[8 + k % 4] >> (2 * (k / 4)) & 3;
+        *ls = (low | high << 4) as i8 - 32;
+    }
+}
+
+fn put_head(parts: &Parts, block: &mut [u8]) {
+    for (k, ls) in parts.scales.iter().enumerate() {
+        let scale = (ls + 32) as u8;
+        block[96 + k % 8] |= (scale & 15) << (4 * (k / 8));
+        block[104 + k % 4] |= scale >> 4 << (2 * (k / 4));
+    }
+    block[108..].copy_from_slice(&(parts.d as u16).to_le_bytes());
 }

@@ -3,10 +3,11 @@
 
 use half::f16;
 
-use super::{f16_at, poison};
+use super::{f16_at, poison, u16_at};
 use crate::QuantKind;
 use crate::importance::{Magnitude, column_importance, mean_square};
 use crate::linear_fit::{LinearFit, extreme};
+use crate::packed::{Codes, Layout, Parts, Plane, Scale, SubScales, linear};
 
 /// Weights of a block.
 const LEN: usize = 32;
@@ -89,4 +90,26 @@ fn pack(d: f32, codes: &[u8; LEN], block: &mut [u8]) {
     for (j, byte) in block[2..].iter_mut().enumerate() {
         *byte = codes[j] | codes[j + 16] << 4;
     }
+}
+
+pub(crate) const PACKED: Layout = Layout {
+    codes: Codes::Bits4,
+    values: &linear::<16>(-8),
+    shift: 0,
+    bias: 8,
+    block_len: 32,
+    sub_len: 32,
+    scale: Scale::F16,
+    sub_scales: SubScales::None,
+    planes: &[Plane::halves(2)],
+    head: take_head,
+    set_head: put_head,
+};
+
+fn take_head(block: &[u8], parts: &mut Parts) {
+    parts.d = u32::from(u16_at(block, 0));
+}
+
+fn put_head(parts: &Parts, block: &mut [u8]) {
+    block[..2].copy_from_slice(&(parts.d as u16).to_le_bytes());
 }

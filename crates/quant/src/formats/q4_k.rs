@@ -1,9 +1,10 @@
 //! Q4_K: 256 weights; f16 d, f16 dmin, 6-bit scales and minima of 8 sub-blocks in 12 bytes,
 //! nibbles qs\[128\]; y = (d·S)·n − dmin·M.
 
-use super::{f16_at, super_blocks};
+use super::{f16_at, super_blocks, u16_at};
 use crate::affine_scales::AffineScales;
 use crate::importance::mean_square;
+use crate::packed::{Codes, Layout, Parts, Plane, Scale, SubScales, linear};
 use crate::super_block::{SUPER_BLOCK, weights};
 
 const BLOCK: usize = 144;
@@ -66,4 +67,37 @@ pub(crate) fn quantize(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
             block[16 + 32 * (i / 64) + i % 32] |= q << (4 * (i / 32 % 2));
         }
     });
+}
+
+pub(crate) const PACKED: Layout = Layout {
+    codes: Codes::Bits4,
+    values: &linear::<16>(0),
+    shift: 0,
+    bias: 0,
+    block_len: SUPER_BLOCK,
+    sub_len: 32,
+    scale: Scale::F16,
+    sub_scales: SubScales::WithMins,
+    planes: &[Plane::stacked(16, 32, 4, 0)],
+    head: take_head,
+    set_head: put_head,
+};
+
+/// The scales of Q4_K and Q5_K.
+pub(super) fn take_head(block: &[u8], parts: &mut Parts) {
+    parts.d = u32::from(u16_at(block, 0));
+    parts.dmin = u16_at(block, 2);
+    for k in 0..8 {
+        let (scale, min) = scale_and_min(&block[4..16], k);
+        parts.scales[k] = scale as i8;
+        parts.mins[k] = min;
+    }
+}
+
+pub(super) fn put_head(parts: &Parts, block: &mut [u8]) {
+    block[..2].copy_from_slice(&(parts.d as u16).to_le_bytes());
+    block[2..4].copy_from_slice(&parts.dmin.to_le_bytes());
+    let scales = std::array::from_fn(|k| parts.scales[k] as u8);
+    let mins = std::array::from_fn(|k| parts.mins[k]);
+    put_scales_and_mins(&scales, &mins, &mut block[4..16]);
 }

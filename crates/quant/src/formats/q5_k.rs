@@ -5,6 +5,7 @@ use super::q4_k::{put_scales_and_mins, scale_and_min};
 use super::{f16_at, super_blocks};
 use crate::affine_scales::AffineScales;
 use crate::importance::mean_square;
+use crate::packed::{Codes, Layout, Plane, Scale, SubScales, linear};
 use crate::super_block::{SUPER_BLOCK, weights};
 
 const BLOCK: usize = 176;
@@ -50,3 +51,17 @@ pub(crate) fn quantize(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
         }
     });
 }
+
+pub(crate) const PACKED: Layout = Layout {
+    codes: Codes::Bits5,
+    values: &linear::<32>(0),
+    shift: 0,
+    bias: 0,
+    block_len: SUPER_BLOCK,
+    sub_len: 32,
+    scale: Scale::F16,
+    sub_scales: SubScales::WithMins,
+    planes: &[Plane::stacked(48, 32, 4, 0), Plane::stacked(16, 32, 1, 4)],
+    head: super::q4_k::take_head,
+    set_head: super::q4_k::put_head,
+};

@@ -3,9 +3,10 @@
 
 use half::f16;
 
-use super::{f16_at, super_blocks};
+use super::{f16_at, super_blocks, u16_at};
 use crate::importance::column_importance;
 use crate::linear_fit::{LinearFit, extreme, round};
+use crate::packed::{Codes, Layout, Parts, Plane, Scale, SubScales, linear};
 use crate::super_block::SUPER_BLOCK;
 
 const BLOCK: usize = 210;
@@ -67,4 +68,47 @@ pub(crate) fn quantize(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
             }
         }
     });
+}
+
+pub(crate) const PACKED: Layout = Layout {
+    codes: Codes::Bits6,
+    values: &linear::<64>(-32),
+    shift: 0,
+    bias: 32,
+    block_len: SUPER_BLOCK,
+    sub_len: 16,
+    scale: Scale::F16,
+    sub_scales: SubScales::Bytes,
+    planes: &[LOW, Plane::stacked(128, 32, 2, 4)],
+    head: take_head,
+    set_head: put_head,
+};
+
+/// In each half of the block: 64 bytes whose low nibbles are chunks 0 and 1, and whose high
+/// ones are chunks 2 and 3.
+const LOW: Plane = Plane::Bytes {
+    places: [
+        (0, 0),
+        (32, 0),
+        (0, 4),
+        (32, 4),
+        (64, 0),
+        (96, 0),
+        (64, 4),
+        (96, 4),
+    ],
+    bits: 4,
+    to: 0,
+};
+
+fn take_head(block: &[u8], parts: &mut Parts) {
+    parts.d = u32::from(u16_at(block, 208));
+    for (ls, byte) in parts.scales.iter_mut().zip(&block[192..208]) {
+        *ls = *byte as i8;
+    }
+}
+
+fn put_head(parts: &Parts, block: &mut [u8]) {
+    block[192..208].copy_from_slice(&parts.scales.map(|ls| ls as u8));
+    block[208..].copy_from_slice(&(parts.d as u16).to_le_bytes());
 }

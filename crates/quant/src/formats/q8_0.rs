@@ -2,9 +2,10 @@
 
 use half::f16;
 
-use super::{f16_at, poison};
+use super::{f16_at, poison, u16_at};
 use crate::importance::Magnitude;
 use crate::linear_fit::extreme;
+use crate::packed::{Codes, Layout, Parts, Plane, Scale, SubScales, linear};
 
 const BLOCK: usize = 34;
 
@@ -31,4 +32,26 @@ pub(crate) fn quantize(x: &[f32], _importance: Option<&[f32]>, out: &mut [u8]) {
             *q = (x * inverse).round() as i8 as u8;
         }
     }
+}
+
+pub(crate) const PACKED: Layout = Layout {
+    codes: Codes::Bits8,
+    values: &linear::<256>(0),
+    shift: 0,
+    bias: 128,
+    block_len: 32,
+    sub_len: 32,
+    scale: Scale::F16,
+    sub_scales: SubScales::None,
+    planes: &[Plane::stacked(2, 0, 8, 0)],
+    head: take_head,
+    set_head: put_head,
+};
+
+fn take_head(block: &[u8], parts: &mut Parts) {
+    parts.d = u32::from(u16_at(block, 0));
+}
+
+fn put_head(parts: &Parts, block: &mut [u8]) {
+    block[..2].copy_from_slice(&(parts.d as u16).to_le_bytes());
 }
