@@ -17,6 +17,7 @@ mod matmul;
 mod matrix;
 #[cfg(test)]
 mod noise;
+mod packed;
 mod simd;
 mod workers;
 

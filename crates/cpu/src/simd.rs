@@ -6,6 +6,11 @@
 //! sums run side by side, never a sum; so results do not depend on the instruction set, the
 //! tile, or the other rows and tokens.
 
+pub(crate) mod isa;
+pub(crate) mod quads;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod quads_x86;
+
 // No closures in the inner loops: one made here has no vector instructions of its own, and
 // inside `array::map` it is a call per row.
 

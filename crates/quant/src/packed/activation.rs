@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::CHUNK_LEN;
+
 /// The integer form of a row of activations: `x ≈ da · a`, with the sums that the kernels of a
 /// layout start from.
 ///
@@ -54,46 +56,63 @@ impl Form {
     /// # Panics
     /// When `x` is no whole number of blocks or `out` not of [`row_bytes`](Self::row_bytes).
     pub fn quantize(&self, x: &[f32], out: &mut [u8]) {
-        let n = x.len();
-        assert!(n.is_multiple_of(self.block_len) && out.len() == self.row_bytes(n));
-        let (scales, bases, deltas) = (self.scales(n), self.bases(n), self.deltas(n));
-        for (b, x) in x.chunks_exact(self.block_len).enumerate() {
-            let (scale, inverse) = Self::scale(x);
-            put(out, scales.start + 4 * b, scale.to_le_bytes());
-            let a = &mut out[b * self.block_len..(b + 1) * self.block_len];
-            for (a, x) in a.iter_mut().zip(x) {
-                *a = if inverse == 0.0 {
-                    0
-                } else {
-                    (x * inverse).round_ties_even() as i8 as u8
-                };
-            }
-        }
-        for k in 0..n / self.sub_len {
-            let a = &out[k * self.sub_len..(k + 1) * self.sub_len];
-            let sum: i32 = a.iter().map(|a| i32::from(*a as i8)).sum();
-            put(out, bases.start + 4 * k, (-self.bias * sum).to_le_bytes());
-            if self.shift != 0 {
-                put(out, deltas.start + 4 * k, (self.shift * sum).to_le_bytes());
-            }
-        }
+        self.quantize_inline(x, out);
     }
 
-    /// `da` of a block and the factor that makes integers, 0 where all of them are 0.
-    fn scale(x: &[f32]) -> (f32, f32) {
-        // The bits of magnitudes have the order of the magnitudes; infinities and NaN are above.
-        let bits = x.iter().fold(0, |max, x| max.max(x.abs().to_bits()));
-        let max = f32::from_bits(bits);
-        if !max.is_finite() {
-            (f32::NAN, 0.0)
-        } else if max < TINY {
-            (0.0, 0.0)
-        } else {
-            (max / 127.0, 127.0 / max)
+    /// [`quantize`](Self::quantize), to be compiled for the instruction set of its caller.
+    #[inline(always)]
+    pub fn quantize_inline(&self, x: &[f32], out: &mut [u8]) {
+        let n = x.len();
+        assert!(n.is_multiple_of(self.block_len) && out.len() == self.row_bytes(n));
+        let (a, rest) = out.split_at_mut(n);
+        let (scales, sums) = rest.split_at_mut(self.scales(n).len());
+        let (bases, deltas) = sums.split_at_mut(self.bases(n).len());
+        let (x, a) = (
+            x.as_chunks::<CHUNK_LEN>().0,
+            a.as_chunks_mut::<CHUNK_LEN>().0,
+        );
+        let per_block = self.block_len / CHUNK_LEN;
+        let blocks = x.chunks_exact(per_block).zip(a.chunks_exact_mut(per_block));
+        for ((x, a), out) in blocks.zip(scales.as_chunks_mut::<4>().0) {
+            let (scale, inverse) = scale(x);
+            *out = scale.to_le_bytes();
+            for (a, x) in a.iter_mut().zip(x) {
+                for (a, x) in a.iter_mut().zip(x) {
+                    let x = if inverse == 0.0 { 0.0 } else { *x };
+                    // At most 127 in magnitude, which is why truncation does nothing more.
+                    *a = (x * inverse).round_ties_even() as i32 as u8;
+                }
+            }
+        }
+        let sums = a
+            .as_flattened()
+            .chunks_exact(self.sub_len)
+            .map(|a| a.iter().fold(0, |sum, a| sum + i32::from(*a as i8)));
+        for (k, sum) in sums.enumerate() {
+            bases[4 * k..4 * k + 4].copy_from_slice(&(-self.bias * sum).to_le_bytes());
+            if self.shift != 0 {
+                deltas[4 * k..4 * k + 4].copy_from_slice(&(self.shift * sum).to_le_bytes());
+            }
         }
     }
 }
 
-fn put(bytes: &mut [u8], at: usize, value: [u8; 4]) {
-    bytes[at..at + 4].copy_from_slice(&value);
+/// `da` of a block and the factor that makes integers, 0 where all of them are 0.
+#[inline(always)]
+fn scale(x: &[[f32; CHUNK_LEN]]) -> (f32, f32) {
+    // The bits of magnitudes have the order of the magnitudes; infinities and NaN are above.
+    let mut most = [0u32; CHUNK_LEN];
+    for x in x {
+        for (most, x) in most.iter_mut().zip(x) {
+            *most = (*most).max(x.abs().to_bits());
+        }
+    }
+    let max = f32::from_bits(most.into_iter().fold(0, u32::max));
+    if !max.is_finite() {
+        (f32::NAN, 0.0)
+    } else if max < TINY {
+        (0.0, 0.0)
+    } else {
+        (max / 127.0, 127.0 / max)
+    }
 }

@@ -1,0 +1,16 @@
+//! Dot products of packed weights with activations of 8 bits.
+//!
+//! `dot.rs` has the loops, once; `unpack.rs` the step that differs from type to type, once for
+//! all instruction sets; `crate::simd` the instructions; `kernels.rs` the table of types. The
+//! numbers are those of `perigee_quant::packed`, to the last bit, on every instruction set.
+
+mod activations;
+mod dot;
+mod kernels;
+mod unpack;
+
+pub(crate) use activations::quantize;
+pub(crate) use kernels::{Kernel, MAX_COLUMNS, kernel};
+
+#[cfg(test)]
+mod tests;

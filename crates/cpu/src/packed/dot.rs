@@ -1,0 +1,259 @@
+//! The dot products of a group of 16 rows with a few rows of activations, for every type and
+//! every instruction set. The arithmetic is that of `perigee_quant::packed`.
+
+use perigee_quant::packed::{GROUP_ROWS, Layout, Scale, SubScales};
+
+use super::unpack::{Unpack, biased, is_signed};
+use crate::simd::quads::Quads;
+
+/// A type with a packed layout.
+pub(super) trait Format {
+    /// Its layout.
+    const LAYOUT: &'static Layout;
+    /// How its codes are unpacked.
+    type Codes: Unpack;
+}
+
+/// Distance of software prefetches of weights, in bytes: some 100 ns at 30 GB/s and more.
+const AHEAD: usize = 4096;
+
+/// `y[c][r] = w[r] · x[c]` for the 16 rows of a group.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`; `group` points to a group of `n_in` columns in the
+/// layout of `F`, and each of `x` to a row of activations of its form.
+#[inline(always)]
+pub(super) unsafe fn dot_group<S: Quads, F: Format, const N: usize>(
+    group: *const u8,
+    n_in: usize,
+    x: &[*const u8; N],
+    y: &mut [[f32; GROUP_ROWS]; N],
+) {
+    let layout = F::LAYOUT;
+    let form = layout.form();
+    // SAFETY: promised by the caller; offsets are those of the layout and of the form.
+    unsafe {
+        let tables = F::Codes::tables::<S>(&biased::<S>(layout)[..]);
+        let row_scale = match layout.scale {
+            Scale::RowF16 => S::f_load_f16(group),
+            Scale::RowF32 => S::f_load(group),
+            Scale::F16 | Scale::Exponent => S::f_zero(),
+        };
+        let mut sums = [S::f_zero(); N];
+        let mut scales_x = [std::ptr::null::<f32>(); N];
+        let mut sums_x = [Sums::NONE; N];
+        for c in 0..N {
+            scales_x[c] = x[c].add(form.scales(n_in).start).cast();
+            sums_x[c] = Sums {
+                base: x[c].add(form.bases(n_in).start).cast(),
+                delta: x[c].add(form.deltas(n_in).start).cast(),
+            };
+        }
+        for b in 0..n_in / layout.block_len {
+            let block = group.add(layout.group_meta_bytes() + b * layout.block_bytes());
+            if N == 1 {
+                for line in (0..layout.block_bytes()).step_by(64) {
+                    S::prefetch(block.wrapping_add(AHEAD + line));
+                }
+            }
+            let d = match layout.scale {
+                Scale::F16 => S::f_load_f16(block),
+                Scale::Exponent => exponents::<S>(block),
+                Scale::RowF16 | Scale::RowF32 => row_scale,
+            };
+            let dmin = if layout.has_mins() {
+                S::f_neg(S::f_load_f16(block.add(layout.dmin_offset())))
+            } else {
+                S::f_zero()
+            };
+            let columns = x.map(|x| x.wrapping_add(b * layout.block_len).cast());
+            let at = sums_x.map(|sums| sums.after(b * layout.block_len / layout.sub_len));
+            let (dots, mins) = dot_block::<S, F, N>(&tables, block, &columns, &at);
+            for c in 0..N {
+                let da = S::f_splat(scales_x[c].add(b).read_unaligned());
+                sums[c] = S::f_fma(S::f_mul(d, da), S::f_from(dots[c]), sums[c]);
+                if layout.has_mins() {
+                    sums[c] = S::f_fma(S::f_mul(dmin, da), S::f_from(mins[c]), sums[c]);
+                }
+            }
+        }
+        for c in 0..N {
+            S::f_store(sums[c], y[c].as_mut_ptr());
+        }
+    }
+}
+
+/// The sums of activations of the sub-blocks from some block on.
+#[derive(Clone, Copy)]
+struct Sums {
+    base: *const i32,
+    delta: *const i32,
+}
+
+impl Sums {
+    const NONE: Self = Self {
+        base: std::ptr::null(),
+        delta: std::ptr::null(),
+    };
+
+    #[inline(always)]
+    fn after(self, n: usize) -> Self {
+        Self {
+            base: self.base.wrapping_add(n),
+            delta: self.delta.wrapping_add(n),
+        }
+    }
+}
+
+/// `Σ ls · Σ v·a` of one block, and `Σ ml · Σ a` for types with minima.
+///
+/// # Safety
+/// As [`dot_group`].
+#[inline(always)]
+unsafe fn dot_block<S: Quads, F: Format, const N: usize>(
+    tables: &<F::Codes as Unpack>::Tables<S>,
+    block: *const u8,
+    x: &[*const i8; N],
+    at: &[Sums; N],
+) -> ([S::V; N], [S::V; N]) {
+    let layout = F::LAYOUT;
+    // SAFETY: promised by the caller.
+    unsafe {
+        let codes = block.add(layout.codes_offset());
+        let (mut dots, mut mins) = ([S::zero(); N], [S::zero(); N]);
+        for chunk in 0..layout.block_len / 32 {
+            let quads = F::Codes::unpack::<S>(tables, codes, chunk);
+            let per_chunk = 32 / layout.sub_len;
+            let scales = SubBlocks::<S>::of(layout, block, chunk);
+            for c in 0..N {
+                let a = x[c].add(32 * chunk);
+                let k = chunk * per_chunk;
+                let first = start::<S>(layout, block, at[c], k);
+                let second = if per_chunk == 2 {
+                    start::<S>(layout, block, at[c], k + 1)
+                } else {
+                    S::zero()
+                };
+                let mut acc = [first, second];
+                for q in 0..4 {
+                    acc[0] = dot::<S, F>(acc[0], quads[q], a.add(4 * q));
+                    acc[1] = dot::<S, F>(acc[1], quads[4 + q], a.add(16 + 4 * q));
+                }
+                if per_chunk == 2 {
+                    dots[c] = S::add(dots[c], S::mul(acc[0], scales.scales[0]));
+                    dots[c] = S::add(dots[c], S::mul(acc[1], scales.scales[1]));
+                } else {
+                    if F::Codes::HIGH_TIMES_16 && S::EXACT_U8 {
+                        acc[1] = S::sar32::<4>(acc[1]);
+                    }
+                    let sum = S::add(acc[0], acc[1]);
+                    dots[c] = match layout.sub_scales {
+                        SubScales::None => sum,
+                        _ => S::add(dots[c], S::mul(sum, scales.scales[0])),
+                    };
+                }
+                if layout.has_mins() {
+                    for s in 0..per_chunk {
+                        let total = S::splat(at[c].delta.add(k + s).read_unaligned());
+                        mins[c] = S::add(mins[c], S::mul(total, scales.mins[s]));
+                    }
+                }
+            }
+        }
+        (dots, mins)
+    }
+}
+
+#[inline(always)]
+unsafe fn dot<S: Quads, F: Format>(acc: S::V, w: S::V, a: *const i8) -> S::V {
+    // SAFETY: promised by the caller.
+    unsafe {
+        if const { is_signed::<S>(F::LAYOUT) } {
+            S::dot::<true>(acc, w, a)
+        } else {
+            S::dot::<false>(acc, w, a)
+        }
+    }
+}
+
+/// What takes the bias and the shift out of the products of sub-block `k`.
+#[inline(always)]
+unsafe fn start<S: Quads>(layout: &Layout, block: *const u8, at: Sums, k: usize) -> S::V {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let has_base = layout.bias != 0 && !is_signed::<S>(layout);
+        if layout.shift != 0 {
+            let flags = block.add(layout.flags_offset() + 2 * k).cast::<u16>();
+            let flags = u16::from_le(flags.read_unaligned());
+            let none = 0i32;
+            let base = if has_base { at.base.add(k) } else { &none };
+            S::start(base, at.delta.add(k), flags)
+        } else if has_base {
+            S::splat(at.base.add(k).read_unaligned())
+        } else {
+            S::zero()
+        }
+    }
+}
+
+/// Integer scales and minima of the sub-blocks of a chunk.
+struct SubBlocks<S: Quads> {
+    scales: [S::V; 2],
+    mins: [S::V; 2],
+}
+
+impl<S: Quads> SubBlocks<S> {
+    #[inline(always)]
+    unsafe fn of(layout: &Layout, block: *const u8, chunk: usize) -> Self {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let per_chunk = 32 / layout.sub_len;
+            let (mut scales, mut mins) = ([S::zero(); 2], [S::zero(); 2]);
+            let scale_bytes = block.add(layout.scales_offset());
+            let nibble = S::splat(15);
+            if let SubScales::Nibbles = layout.sub_scales {
+                let both = S::widen_u8(scale_bytes.add(chunk * GROUP_ROWS));
+                let less = S::splat(-8);
+                scales[0] = S::add(S::and(both, nibble), less);
+                scales[1] = S::add(S::sar32::<4>(both), less);
+            }
+            for s in 0..per_chunk {
+                let at = (chunk * per_chunk + s) * GROUP_ROWS;
+                match layout.sub_scales {
+                    SubScales::None | SubScales::Nibbles => {}
+                    SubScales::Bytes => scales[s] = S::widen_i8(scale_bytes.add(at)),
+                    SubScales::WithMins => {
+                        scales[s] = S::widen_i8(scale_bytes.add(at));
+                        mins[s] = S::widen_u8(block.add(layout.mins_offset() + at));
+                    }
+                    SubScales::NibblesWithMins => {
+                        let both = S::widen_u8(scale_bytes.add(at));
+                        scales[s] = S::and(both, nibble);
+                        mins[s] = S::sar32::<4>(both);
+                    }
+                }
+            }
+            Self { scales, mins }
+        }
+    }
+}
+
+/// The scales 2^(e − 128) of sixteen exponents.
+#[inline(always)]
+unsafe fn exponents<S: Quads>(at: *const u8) -> S::F {
+    // SAFETY: sixteen readable bytes, promised by the caller.
+    let exponents = unsafe { at.cast::<[u8; GROUP_ROWS]>().read() };
+    let mut scales = [[0; 4]; GROUP_ROWS];
+    for (scale, e) in scales.iter_mut().zip(exponents) {
+        // The two smallest are subnormal.
+        let small = 0x0020_0000 << u32::from(e & 1);
+        let bits = if e < 2 {
+            small
+        } else {
+            (u32::from(e) - 1) << 23
+        };
+        *scale = bits.to_le_bytes();
+    }
+    // SAFETY: promised by the caller; 64 bytes.
+    unsafe { S::f_load(scales.as_ptr().cast()) }
+}

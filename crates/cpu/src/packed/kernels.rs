@@ -1,0 +1,192 @@
+//! The table of kernels: one line for each type.
+
+use perigee_quant::QuantKind;
+use perigee_quant::packed::{GROUP_ROWS, Layout};
+
+use super::dot::{Format, dot_group};
+use super::unpack::{Bits2, Bits3, Bits4, Bits5, Bits6, Bits8, Nibbles, Pairs};
+use crate::simd::isa::Isa;
+use crate::simd::quads::Scalar;
+
+/// Most rows of activations that a kernel takes.
+pub(crate) const MAX_COLUMNS: usize = 8;
+
+/// Dot products of a group of 16 rows with N rows of activations.
+///
+/// # Safety
+/// See [`Kernel::dot`].
+type Dot<const N: usize> =
+    unsafe fn(*const u8, usize, &[*const u8; N], &mut [[f32; GROUP_ROWS]; N]);
+
+/// The kernels of a type on an instruction set.
+#[derive(Clone, Copy)]
+pub(crate) struct Kernel {
+    one: Dot<1>,
+    two: Dot<2>,
+    four: Dot<4>,
+    /// Where there are registers enough.
+    eight: Option<Dot<8>>,
+}
+
+impl Kernel {
+    /// `y[c][r] = w[r] · x[c]` for the 16 rows of a group of `n_in` columns and up to
+    /// [`MAX_COLUMNS`] rows of activations.
+    ///
+    /// # Safety
+    /// The kernel is one of an instruction set that the CPU has; `group` points to a group of
+    /// `n_in` columns in the layout of its type, and each of `x` to a row of activations of
+    /// that length in the layout's form.
+    pub(crate) unsafe fn dot(
+        &self,
+        group: *const u8,
+        n_in: usize,
+        mut x: &[*const u8],
+        mut y: &mut [[f32; GROUP_ROWS]],
+    ) {
+        debug_assert_eq!(x.len(), y.len());
+        // SAFETY: promised by the caller.
+        unsafe {
+            if let Some(eight) = self.eight {
+                while let (Some((now, rest)), Some(_)) =
+                    (x.split_first_chunk::<8>(), y.first_chunk::<8>())
+                {
+                    let (y_now, y_rest) = y.split_first_chunk_mut().expect("checked above");
+                    eight(group, n_in, now, y_now);
+                    (x, y) = (rest, y_rest);
+                }
+            }
+            while x.len() >= 4 {
+                let (now, rest) = x.split_first_chunk().expect("checked above");
+                let (y_now, y_rest) = y.split_first_chunk_mut().expect("as long as x");
+                (self.four)(group, n_in, now, y_now);
+                (x, y) = (rest, y_rest);
+            }
+            if x.len() >= 2 {
+                let (now, rest) = x.split_first_chunk().expect("checked above");
+                let (y_now, y_rest) = y.split_first_chunk_mut().expect("as long as x");
+                (self.two)(group, n_in, now, y_now);
+                (x, y) = (rest, y_rest);
+            }
+            if let (Some(now), Some(y_now)) = (x.first_chunk(), y.first_chunk_mut()) {
+                (self.one)(group, n_in, now, y_now);
+            }
+        }
+    }
+}
+
+/// The kernels of `F` per instruction set.
+struct Of<F>(F);
+
+impl<F: Format> Of<F> {
+    const SCALAR: Kernel = Kernel {
+        one: dot_group::<Scalar, F, 1>,
+        two: dot_group::<Scalar, F, 2>,
+        four: dot_group::<Scalar, F, 4>,
+        eight: None,
+    };
+
+    fn on(isa: Isa) -> Kernel {
+        match isa {
+            Isa::Scalar => Self::SCALAR,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => Kernel {
+                one: x86::avx2::<F, 1>,
+                two: x86::avx2::<F, 2>,
+                four: x86::avx2::<F, 4>,
+                eight: None,
+            },
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => Kernel {
+                one: x86::avx_vnni::<F, 1>,
+                two: x86::avx_vnni::<F, 2>,
+                four: x86::avx_vnni::<F, 4>,
+                eight: None,
+            },
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => Kernel {
+                one: x86::avx512::<F, 1>,
+                two: x86::avx512::<F, 2>,
+                four: x86::avx512::<F, 4>,
+                eight: Some(x86::avx512::<F, 8>),
+            },
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => Self::SCALAR,
+        }
+    }
+}
+
+/// [`dot_group`] in functions that may use an instruction set.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Format, GROUP_ROWS, dot_group};
+    use crate::simd::quads_x86::{Avx2, Avx512};
+
+    macro_rules! enabled {
+        ($name:ident, $features:literal, $simd:ty) => {
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn $name<F: Format, const N: usize>(
+                group: *const u8,
+                n_in: usize,
+                x: &[*const u8; N],
+                y: &mut [[f32; GROUP_ROWS]; N],
+            ) {
+                // SAFETY: this function has the instruction set; the rest is promised by the
+                // caller.
+                unsafe { dot_group::<$simd, F, N>(group, n_in, x, y) }
+            }
+        };
+    }
+    enabled!(avx2, "avx2,fma,f16c", Avx2<false>);
+    enabled!(avx_vnni, "avx2,fma,f16c,avxvnni", Avx2<true>);
+    enabled!(
+        avx512,
+        "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi",
+        Avx512
+    );
+}
+
+macro_rules! formats {
+    ($($kind:ident: $codes:ident),* $(,)?) => {
+        $(
+            struct $kind;
+            impl Format for $kind {
+                const LAYOUT: &'static Layout = match QuantKind::$kind.layout() {
+                    Some(layout) => layout,
+                    None => panic!("a type with kernels has a layout"),
+                };
+                type Codes = $codes;
+            }
+        )*
+
+        /// The kernels of a type on an instruction set; `None` for types without a layout.
+        pub(crate) fn kernel(kind: QuantKind, isa: Isa) -> Option<Kernel> {
+            match kind {
+                $(QuantKind::$kind => Some(Of::<$kind>::on(isa)),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+formats! {
+    Q4_0: Nibbles,
+    Q8_0: Bits8,
+    Q2K: Bits2,
+    Q3K: Bits3,
+    Q4K: Nibbles,
+    Q5K: Bits5,
+    Q6K: Bits6,
+    Iq2K: Bits2,
+    Iq3K: Bits3,
+    Iq4K: Bits4,
+    Iq5K: Bits5,
+    Iq6K: Bits6,
+    Iq2Ks: Bits2,
+    Iq2Kl: Pairs,
+    Iq3Ks: Bits3,
+    Iq4Ks: Bits4,
+    Iq5Ks: Bits5,
+    Iq4Nl: Bits4,
+    Iq4Xs: Bits4,
+    Mxfp4: Bits4,
+}

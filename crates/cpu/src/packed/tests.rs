@@ -1,0 +1,153 @@
+use std::time::Instant;
+
+use perigee_quant::QuantKind;
+use perigee_quant::packed::{GROUP_ROWS, Layout, dot_row};
+
+use super::*;
+use crate::noise::noise;
+use crate::simd::isa::Isa;
+
+fn layouts() -> impl Iterator<Item = (QuantKind, &'static Layout)> {
+    QuantKind::ALL
+        .iter()
+        .filter_map(|kind| Some((*kind, kind.layout()?)))
+}
+
+fn supported() -> impl Iterator<Item = Isa> {
+    Isa::ALL.into_iter().filter(|isa| isa.is_supported())
+}
+
+/// Random bytes: scales of every size, NaN among them.
+fn bytes(n: usize, seed: u32) -> Vec<u8> {
+    let values = noise(n, seed);
+    values.iter().map(|x| (x * 128.0) as i32 as u8).collect()
+}
+
+/// A group of random rows of a kind, packed, and the rows.
+fn group(kind: QuantKind, n_in: usize, seed: u32) -> (Vec<u8>, Vec<u8>) {
+    let layout = kind.layout().unwrap();
+    let rows = bytes(GROUP_ROWS * kind.row_bytes(n_in).unwrap(), seed);
+    let mut packed = vec![0; layout.group_bytes(n_in).unwrap()];
+    layout.pack(kind, &rows, &mut packed);
+    (rows, packed)
+}
+
+/// Rows of activations in the form of a layout, from ordinary to extreme.
+fn activations(layout: &Layout, n_in: usize, n: usize, seed: u32) -> Vec<Vec<u8>> {
+    let form = layout.form();
+    (0..n)
+        .map(|c| {
+            let mut x = noise(n_in, seed + c as u32);
+            for (i, x) in x.iter_mut().enumerate() {
+                match (c + i / 32) % 4 {
+                    0 => *x = 1e20,
+                    1 => *x = -1.0,
+                    _ => {}
+                }
+            }
+            let mut row = vec![0; form.row_bytes(n_in)];
+            form.quantize(&x, &mut row);
+            row
+        })
+        .collect()
+}
+
+#[test]
+fn every_instruction_set_gives_the_canonical_bits() {
+    for (kind, layout) in layouts() {
+        for n_in in [256, 768] {
+            let (rows, packed) = group(kind, n_in, kind.id());
+            let x = activations(layout, n_in, 15, kind.id());
+            let x_rows: Vec<*const u8> = x.iter().map(|x| x.as_ptr()).collect();
+            for isa in supported() {
+                let kernel = kernel(kind, isa).unwrap();
+                let mut y = vec![[1.0; GROUP_ROWS]; x.len()];
+                // SAFETY: the instruction set is supported, the group and the rows are whole.
+                unsafe { kernel.dot(packed.as_ptr(), n_in, &x_rows, &mut y) };
+                for (c, (x, y)) in x.iter().zip(&y).enumerate() {
+                    for (r, row) in rows.chunks_exact(rows.len() / GROUP_ROWS).enumerate() {
+                        let expected = dot_row(kind, layout, row, n_in, x);
+                        assert!(
+                            y[r].to_bits() == expected.to_bits()
+                                || (y[r].is_nan() && expected.is_nan()),
+                            "{} {} row {r} column {c}: {} for {expected}",
+                            kind.name(),
+                            isa.name(),
+                            y[r]
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn activations_are_rounded_alike_on_every_instruction_set() {
+    for (kind, layout) in layouts() {
+        let form = layout.form();
+        let mut x = noise(1024, kind.id());
+        x[3] = f32::INFINITY;
+        x[300] = f32::NAN;
+        x[512..768].fill(1e-37);
+        let mut expected = vec![0; form.row_bytes(x.len())];
+        form.quantize(&x, &mut expected);
+        for isa in supported() {
+            let mut out = vec![1; expected.len()];
+            quantize(isa, &form, &x, &mut out);
+            assert!(out == expected, "{} {}", kind.name(), isa.name());
+        }
+    }
+}
+
+/// Cycles for 256 weights; run with `--release --ignored kernel_speed --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn kernel_speed() {
+    let n_in = 2048;
+    let ghz = clock_ghz();
+    eprintln!("{ghz:.2} GHz");
+    for (kind, layout) in layouts() {
+        let (_, packed) = group(kind, n_in, kind.id());
+        // 256 rows: in L2.
+        let n_groups = 16;
+        let all = packed.repeat(n_groups);
+        let x = activations(layout, n_in, 8, kind.id());
+        let x_rows: Vec<*const u8> = x.iter().map(|x| x.as_ptr()).collect();
+        for isa in supported().filter(|isa| *isa != Isa::Scalar) {
+            let kernel = kernel(kind, isa).unwrap();
+            let mut line = format!("{:8} {:8}", kind.name(), isa.name());
+            for n in [1, 2, 4, 8] {
+                let mut y = vec![[0.0; GROUP_ROWS]; n];
+                let mut best = f64::INFINITY;
+                for _ in 0..200 {
+                    let start = Instant::now();
+                    for group in all.chunks_exact(packed.len()) {
+                        // SAFETY: as in the test above.
+                        unsafe { kernel.dot(group.as_ptr(), n_in, &x_rows[..n], &mut y) };
+                    }
+                    best = best.min(start.elapsed().as_secs_f64());
+                }
+                let units = (n_groups * GROUP_ROWS * n_in * n) as f64 / 256.0;
+                line += &format!("  {n}: {:5.1}", best * ghz * 1e9 / units);
+            }
+            eprintln!("{line}");
+        }
+    }
+}
+
+/// The clock, from a chain of additions.
+fn clock_ghz() -> f64 {
+    let mut best = 0.0f64;
+    for _ in 0..20 {
+        let start = Instant::now();
+        let mut x = 1u64;
+        for _ in 0..1_000_000 {
+            // A chain of dependent rotations of one cycle each.
+            x = std::hint::black_box(x);
+        }
+        let _ = x;
+        best = best.max(1e6 / start.elapsed().as_secs_f64() / 1e9);
+    }
+    best
+}

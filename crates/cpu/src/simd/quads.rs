@@ -1,0 +1,222 @@
+//! Vectors of sixteen lanes, one per row of a group; a lane is an i32, an f32 or four bytes.
+
+use half::f16;
+
+/// What the kernels of packed weights need of an instruction set.
+///
+/// # Safety
+/// Every function may be called only on a CPU that has the instruction set; pointers must be
+/// good for the bytes that are named.
+pub(crate) trait Quads: Copy {
+    /// Sixteen i32, or 64 bytes.
+    type V: Copy;
+    /// Sixteen f32.
+    type F: Copy;
+    /// Up to 64 bytes to look up.
+    type Table: Copy;
+
+    /// Whether [`dot`](Self::dot) is exact for all unsigned bytes. Where it is not, it is for
+    /// signed bytes with `WIDE`, and for unsigned ones up to 128 without.
+    const EXACT_U8: bool;
+
+    unsafe fn zero() -> Self::V;
+    unsafe fn splat(value: i32) -> Self::V;
+    /// 64 bytes from `at`.
+    unsafe fn load(at: *const u8) -> Self::V;
+    /// Sixteen i8 from `at`, as i32.
+    unsafe fn widen_i8(at: *const u8) -> Self::V;
+    /// Sixteen u8 from `at`, as i32.
+    unsafe fn widen_u8(at: *const u8) -> Self::V;
+    /// The i32 at `base`, in lanes of set bits of `flags` plus that at `delta`.
+    unsafe fn start(base: *const i32, delta: *const i32, flags: u16) -> Self::V;
+
+    unsafe fn and(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn xor(a: Self::V, b: Self::V) -> Self::V;
+    /// Bits of `a` where `mask` is set, else of `b`.
+    unsafe fn select(mask: Self::V, a: Self::V, b: Self::V) -> Self::V;
+    /// Shifts 16-bit units right: bits come in from the neighbouring byte.
+    unsafe fn shr16<const N: i32>(a: Self::V) -> Self::V;
+    /// Shifts 16-bit units left.
+    unsafe fn shl16<const N: i32>(a: Self::V) -> Self::V;
+    /// Shifts i32 right, keeping the sign.
+    unsafe fn sar32<const N: i32>(a: Self::V) -> Self::V;
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    /// In every lane bytes 0, 0, 1, 1.
+    unsafe fn double_low(a: Self::V) -> Self::V;
+    /// In every lane bytes 2, 2, 3, 3.
+    unsafe fn double_high(a: Self::V) -> Self::V;
+    /// Bytes 0 and 2 of every lane of `even`, 1 and 3 of `odd`.
+    unsafe fn interleave(even: Self::V, odd: Self::V) -> Self::V;
+
+    /// A table for [`lookup`](Self::lookup) of the same `BITS` and `SHIFT`: `2^BITS` bytes.
+    unsafe fn table<const BITS: u32, const SHIFT: i32>(values: &[u8]) -> Self::Table;
+    /// In every byte the value of the code in its `BITS` bits from bit `SHIFT` on. Other bits of
+    /// the byte do not matter.
+    unsafe fn lookup<const BITS: u32, const SHIFT: i32>(table: &Self::Table, z: Self::V)
+    -> Self::V;
+
+    /// `acc + Σ w·a` over the four bytes of every lane; `a` is the same four i8 in all lanes.
+    unsafe fn dot<const WIDE: bool>(acc: Self::V, w: Self::V, a: *const i8) -> Self::V;
+
+    unsafe fn f_zero() -> Self::F;
+    unsafe fn f_splat(value: f32) -> Self::F;
+    /// Sixteen f16 from `at`.
+    unsafe fn f_load_f16(at: *const u8) -> Self::F;
+    /// Sixteen f32 from `at`.
+    unsafe fn f_load(at: *const u8) -> Self::F;
+    unsafe fn f_store(values: Self::F, at: *mut f32);
+    unsafe fn f_from(a: Self::V) -> Self::F;
+    unsafe fn f_mul(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn f_neg(a: Self::F) -> Self::F;
+    unsafe fn f_fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// Asks for the line of memory at `at`, which need not exist.
+    unsafe fn prefetch(at: *const u8);
+}
+
+/// Plain Rust.
+#[derive(Clone, Copy)]
+pub(crate) struct Scalar;
+
+/// The bytes of a vector as i32 lanes.
+fn lanes(v: [u8; 64]) -> [i32; 16] {
+    std::array::from_fn(|r| {
+        i32::from_le_bytes([v[4 * r], v[4 * r + 1], v[4 * r + 2], v[4 * r + 3]])
+    })
+}
+
+fn from_lanes(lanes: [i32; 16]) -> [u8; 64] {
+    std::array::from_fn(|i| lanes[i / 4].to_le_bytes()[i % 4])
+}
+
+/// Applies `f` to the 16-bit units.
+fn units(v: [u8; 64], f: impl Fn(u16) -> u16) -> [u8; 64] {
+    std::array::from_fn(|i| {
+        let unit = u16::from_le_bytes([v[i & !1], v[i | 1]]);
+        f(unit).to_le_bytes()[i % 2]
+    })
+}
+
+fn zip(a: [u8; 64], b: [u8; 64], f: impl Fn(i32, i32) -> i32) -> [u8; 64] {
+    let (a, b) = (lanes(a), lanes(b));
+    from_lanes(std::array::from_fn(|r| f(a[r], b[r])))
+}
+
+impl Quads for Scalar {
+    type V = [u8; 64];
+    type F = [f32; 16];
+    type Table = [u8; 64];
+
+    const EXACT_U8: bool = true;
+
+    unsafe fn zero() -> Self::V {
+        [0; 64]
+    }
+    unsafe fn splat(value: i32) -> Self::V {
+        from_lanes([value; 16])
+    }
+    unsafe fn load(at: *const u8) -> Self::V {
+        // SAFETY: 64 readable bytes, promised by the caller; byte arrays need no alignment.
+        unsafe { at.cast::<[u8; 64]>().read() }
+    }
+    unsafe fn widen_i8(at: *const u8) -> Self::V {
+        // SAFETY: 16 readable bytes, promised by the caller.
+        let bytes = unsafe { at.cast::<[u8; 16]>().read() };
+        from_lanes(bytes.map(|byte| i32::from(byte as i8)))
+    }
+    unsafe fn widen_u8(at: *const u8) -> Self::V {
+        // SAFETY: 16 readable bytes, promised by the caller.
+        let bytes = unsafe { at.cast::<[u8; 16]>().read() };
+        from_lanes(bytes.map(i32::from))
+    }
+    unsafe fn start(base: *const i32, delta: *const i32, flags: u16) -> Self::V {
+        // SAFETY: readable numbers, promised by the caller.
+        let (base, delta) = unsafe { (base.read_unaligned(), delta.read_unaligned()) };
+        from_lanes(std::array::from_fn(|r| {
+            base + if flags >> r & 1 == 1 { delta } else { 0 }
+        }))
+    }
+    unsafe fn and(a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] & b[i])
+    }
+    unsafe fn xor(a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] ^ b[i])
+    }
+    unsafe fn select(mask: Self::V, a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] & mask[i] | b[i] & !mask[i])
+    }
+    unsafe fn shr16<const N: i32>(a: Self::V) -> Self::V {
+        units(a, |unit| unit >> N)
+    }
+    unsafe fn shl16<const N: i32>(a: Self::V) -> Self::V {
+        units(a, |unit| unit << N)
+    }
+    unsafe fn sar32<const N: i32>(a: Self::V) -> Self::V {
+        from_lanes(lanes(a).map(|lane| lane >> N))
+    }
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, i32::wrapping_add)
+    }
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, i32::wrapping_mul)
+    }
+    unsafe fn double_low(a: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i / 4 * 4 + i % 4 / 2])
+    }
+    unsafe fn double_high(a: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i / 4 * 4 + 2 + i % 4 / 2])
+    }
+    unsafe fn interleave(even: Self::V, odd: Self::V) -> Self::V {
+        std::array::from_fn(|i| if i % 2 == 0 { even[i] } else { odd[i] })
+    }
+    unsafe fn table<const BITS: u32, const SHIFT: i32>(values: &[u8]) -> Self::Table {
+        std::array::from_fn(|i| values[i % (1 << BITS)])
+    }
+    unsafe fn lookup<const BITS: u32, const SHIFT: i32>(
+        table: &Self::Table,
+        z: Self::V,
+    ) -> Self::V {
+        z.map(|byte| table[usize::from(byte >> SHIFT & (u8::MAX >> (8 - BITS)))])
+    }
+    unsafe fn dot<const WIDE: bool>(acc: Self::V, w: Self::V, a: *const i8) -> Self::V {
+        // SAFETY: four readable bytes, promised by the caller.
+        let a = unsafe { a.cast::<[i8; 4]>().read() }.map(i32::from);
+        let acc = lanes(acc);
+        from_lanes(std::array::from_fn(|r| {
+            (0..4).fold(acc[r], |sum, c| sum + i32::from(w[4 * r + c]) * a[c])
+        }))
+    }
+    unsafe fn f_zero() -> Self::F {
+        [0.0; 16]
+    }
+    unsafe fn f_splat(value: f32) -> Self::F {
+        [value; 16]
+    }
+    unsafe fn f_load_f16(at: *const u8) -> Self::F {
+        // SAFETY: 32 readable bytes, promised by the caller.
+        let bytes = unsafe { at.cast::<[[u8; 2]; 16]>().read() };
+        bytes.map(|bytes| f16::from_le_bytes(bytes).to_f32())
+    }
+    unsafe fn f_load(at: *const u8) -> Self::F {
+        // SAFETY: 64 readable bytes, promised by the caller.
+        let bytes = unsafe { at.cast::<[[u8; 4]; 16]>().read() };
+        bytes.map(f32::from_le_bytes)
+    }
+    unsafe fn f_store(values: Self::F, at: *mut f32) {
+        // SAFETY: room for 16 floats, promised by the caller.
+        unsafe { at.cast::<[f32; 16]>().write_unaligned(values) }
+    }
+    unsafe fn f_from(a: Self::V) -> Self::F {
+        lanes(a).map(|lane| lane as f32)
+    }
+    unsafe fn f_mul(a: Self::F, b: Self::F) -> Self::F {
+        std::array::from_fn(|r| a[r] * b[r])
+    }
+    unsafe fn f_neg(a: Self::F) -> Self::F {
+        a.map(|a| -a)
+    }
+    unsafe fn f_fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        std::array::from_fn(|r| a[r].mul_add(b[r], c[r]))
+    }
+    unsafe fn prefetch(_: *const u8) {}
+}

@@ -1,0 +1,539 @@
+//! [`Quads`] on x86-64: 256-bit halves, or 512-bit vectors.
+//!
+//! The functions are inlined into functions that enable the instruction set; alone, their
+//! intrinsics would be calls.
+
+use std::arch::x86_64::*;
+
+use super::quads::Quads;
+
+/// AVX-512 F, BW, VL, VNNI, VBMI.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512;
+
+/// AVX2, FMA, F16C; with `VNNI` also AVX-VNNI.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2<const VNNI: bool>;
+
+/// The shift that is built into a 64-byte table for codes of `bits` bits from `shift` on: only
+/// the low six bits of a byte select.
+const fn built_in(bits: u32, shift: i32) -> i32 {
+    if shift + bits as i32 <= 6 { shift } else { 0 }
+}
+
+impl Quads for Avx512 {
+    type V = __m512i;
+    type F = __m512;
+    type Table = __m512i;
+
+    const EXACT_U8: bool = true;
+
+    #[inline(always)]
+    unsafe fn zero() -> Self::V {
+        // SAFETY (here and in all functions below): the instruction set and good pointers are
+        // promised by the caller.
+        unsafe { _mm512_setzero_si512() }
+    }
+    #[inline(always)]
+    unsafe fn splat(value: i32) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_set1_epi32(value) }
+    }
+    #[inline(always)]
+    unsafe fn load(at: *const u8) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_loadu_si512(at.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn widen_i8(at: *const u8) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_cvtepi8_epi32(_mm_loadu_si128(at.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn widen_u8(at: *const u8) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(at.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn start(base: *const i32, delta: *const i32, flags: u16) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            let base = _mm512_set1_epi32(base.read_unaligned());
+            let delta = _mm512_set1_epi32(delta.read_unaligned());
+            _mm512_mask_add_epi32(base, flags, base, delta)
+        }
+    }
+    #[inline(always)]
+    unsafe fn and(a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_and_si512(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn xor(a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_xor_si512(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn select(mask: Self::V, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_ternarylogic_epi32::<0xCA>(mask, a, b) }
+    }
+    #[inline(always)]
+    unsafe fn shr16<const N: i32>(a: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_srl_epi16(a, _mm_cvtsi32_si128(N)) }
+    }
+    #[inline(always)]
+    unsafe fn shl16<const N: i32>(a: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_sll_epi16(a, _mm_cvtsi32_si128(N)) }
+    }
+    #[inline(always)]
+    unsafe fn sar32<const N: i32>(a: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_sra_epi32(a, _mm_cvtsi32_si128(N)) }
+    }
+    #[inline(always)]
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_mullo_epi32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn double_low(a: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_shuffle_epi8(a, _mm512_broadcast_i32x4(doubled(0))) }
+    }
+    #[inline(always)]
+    unsafe fn double_high(a: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_shuffle_epi8(a, _mm512_broadcast_i32x4(doubled(2))) }
+    }
+    #[inline(always)]
+    unsafe fn interleave(even: Self::V, odd: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_mask_blend_epi8(0xAAAA_AAAA_AAAA_AAAA, even, odd) }
+    }
+    #[inline(always)]
+    unsafe fn table<const BITS: u32, const SHIFT: i32>(values: &[u8]) -> Self::Table {
+        let mut table = [0u8; 64];
+        for (i, entry) in table.iter_mut().enumerate() {
+            *entry = values[(i >> built_in(BITS, SHIFT)) % (1 << BITS)];
+        }
+        // SAFETY: see `zero`; the table has 64 bytes.
+        unsafe { _mm512_loadu_si512(table.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    unsafe fn lookup<const BITS: u32, const SHIFT: i32>(
+        table: &Self::Table,
+        z: Self::V,
+    ) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            let index = if built_in(BITS, SHIFT) == SHIFT {
+                z
+            } else {
+                Self::shr16::<SHIFT>(z)
+            };
+            _mm512_permutexvar_epi8(index, *table)
+        }
+    }
+    #[inline(always)]
+    unsafe fn dot<const WIDE: bool>(acc: Self::V, w: Self::V, a: *const i8) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            let a = _mm512_set1_epi32(a.cast::<i32>().read_unaligned());
+            _mm512_dpbusd_epi32(acc, w, a)
+        }
+    }
+    #[inline(always)]
+    unsafe fn f_zero() -> Self::F {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_setzero_ps() }
+    }
+    #[inline(always)]
+    unsafe fn f_splat(value: f32) -> Self::F {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_set1_ps(value) }
+    }
+    #[inline(always)]
+    unsafe fn f_load_f16(at: *const u8) -> Self::F {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(at.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn f_load(at: *const u8) -> Self::F {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_loadu_ps(at.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn f_store(values: Self::F, at: *mut f32) {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_storeu_ps(at, values) }
+    }
+    #[inline(always)]
+    unsafe fn f_from(a: Self::V) -> Self::F {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_cvtepi32_ps(a) }
+    }
+    #[inline(always)]
+    unsafe fn f_mul(a: Self::F, b: Self::F) -> Self::F {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn f_neg(a: Self::F) -> Self::F {
+        // SAFETY: see `zero`.
+        unsafe {
+            let sign = _mm512_set1_epi32(i32::MIN);
+            _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(a), sign))
+        }
+    }
+    #[inline(always)]
+    unsafe fn f_fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    unsafe fn prefetch(at: *const u8) {
+        // SAFETY: a prefetch does not access memory as far as the program can tell.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+}
+
+/// Shuffle of a 128-bit part: bytes `from`, `from`, `from + 1`, `from + 1` of every lane.
+#[inline(always)]
+fn doubled(from: i8) -> __m128i {
+    let lane = |r: i8| 4 * r + from;
+    // SAFETY: SSE2 is part of x86-64.
+    unsafe {
+        _mm_setr_epi8(
+            lane(0),
+            lane(0),
+            lane(0) + 1,
+            lane(0) + 1,
+            lane(1),
+            lane(1),
+            lane(1) + 1,
+            lane(1) + 1,
+            lane(2),
+            lane(2),
+            lane(2) + 1,
+            lane(2) + 1,
+            lane(3),
+            lane(3),
+            lane(3) + 1,
+            lane(3) + 1,
+        )
+    }
+}
+
+/// Applies an intrinsic to both halves.
+macro_rules! halves {
+    ($f:ident, $a:expr) => {
+        [$f($a[0]), $f($a[1])]
+    };
+    ($f:ident, $a:expr, $b:expr) => {
+        [$f($a[0], $b[0]), $f($a[1], $b[1])]
+    };
+}
+
+impl<const VNNI: bool> Quads for Avx2<VNNI> {
+    type V = [__m256i; 2];
+    type F = [__m256; 2];
+    type Table = [__m256i; 4];
+
+    const EXACT_U8: bool = VNNI;
+
+    #[inline(always)]
+    unsafe fn zero() -> Self::V {
+        // SAFETY (here and in all functions below): the instruction set and good pointers are
+        // promised by the caller.
+        unsafe { [_mm256_setzero_si256(); 2] }
+    }
+    #[inline(always)]
+    unsafe fn splat(value: i32) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { [_mm256_set1_epi32(value); 2] }
+    }
+    #[inline(always)]
+    unsafe fn load(at: *const u8) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            [
+                _mm256_loadu_si256(at.cast()),
+                _mm256_loadu_si256(at.add(32).cast()),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn widen_i8(at: *const u8) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            let bytes = _mm_loadu_si128(at.cast());
+            [
+                _mm256_cvtepi8_epi32(bytes),
+                _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes)),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn widen_u8(at: *const u8) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            let bytes = _mm_loadu_si128(at.cast());
+            [
+                _mm256_cvtepu8_epi32(bytes),
+                _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(bytes, bytes)),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn start(base: *const i32, delta: *const i32, flags: u16) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            let base = Self::splat(base.read_unaligned());
+            let delta = Self::splat(delta.read_unaligned());
+            let flags = _mm256_set1_epi32(i32::from(flags));
+            let bits = [
+                _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128),
+                _mm256_setr_epi32(256, 512, 1024, 2048, 4096, 8192, 16384, 32768),
+            ];
+            let set = halves!(_mm256_and_si256, bits, [flags; 2]);
+            let masks = halves!(_mm256_cmpeq_epi32, set, bits);
+            Self::add(base, Self::and(masks, delta))
+        }
+    }
+    #[inline(always)]
+    unsafe fn and(a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { halves!(_mm256_and_si256, a, b) }
+    }
+    #[inline(always)]
+    unsafe fn xor(a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { halves!(_mm256_xor_si256, a, b) }
+    }
+    #[inline(always)]
+    unsafe fn select(mask: Self::V, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            let (a, b) = (Self::and(mask, a), halves!(_mm256_andnot_si256, mask, b));
+            halves!(_mm256_or_si256, a, b)
+        }
+    }
+    #[inline(always)]
+    unsafe fn shr16<const N: i32>(a: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { [_mm256_srli_epi16::<N>(a[0]), _mm256_srli_epi16::<N>(a[1])] }
+    }
+    #[inline(always)]
+    unsafe fn shl16<const N: i32>(a: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { [_mm256_slli_epi16::<N>(a[0]), _mm256_slli_epi16::<N>(a[1])] }
+    }
+    #[inline(always)]
+    unsafe fn sar32<const N: i32>(a: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { [_mm256_srai_epi32::<N>(a[0]), _mm256_srai_epi32::<N>(a[1])] }
+    }
+    #[inline(always)]
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { halves!(_mm256_add_epi32, a, b) }
+    }
+    #[inline(always)]
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { halves!(_mm256_mullo_epi32, a, b) }
+    }
+    #[inline(always)]
+    unsafe fn double_low(a: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            let order = [_mm256_broadcastsi128_si256(doubled(0)); 2];
+            halves!(_mm256_shuffle_epi8, a, order)
+        }
+    }
+    #[inline(always)]
+    unsafe fn double_high(a: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            let order = [_mm256_broadcastsi128_si256(doubled(2)); 2];
+            halves!(_mm256_shuffle_epi8, a, order)
+        }
+    }
+    #[inline(always)]
+    unsafe fn interleave(even: Self::V, odd: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            let mask = [_mm256_set1_epi16(0x00FF); 2];
+            Self::select(mask, even, odd)
+        }
+    }
+    #[inline(always)]
+    unsafe fn table<const BITS: u32, const SHIFT: i32>(values: &[u8]) -> Self::Table {
+        let mut parts = [[0u8; 32]; 4];
+        for (i, part) in parts.iter_mut().enumerate() {
+            for (j, entry) in part.iter_mut().enumerate() {
+                *entry = values[(16 * i + j % 16) % (1 << BITS)];
+            }
+        }
+        // SAFETY: see `zero`; a part has 32 bytes.
+        unsafe {
+            [
+                _mm256_loadu_si256(parts[0].as_ptr().cast()),
+                _mm256_loadu_si256(parts[1].as_ptr().cast()),
+                _mm256_loadu_si256(parts[2].as_ptr().cast()),
+                _mm256_loadu_si256(parts[3].as_ptr().cast()),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn lookup<const BITS: u32, const SHIFT: i32>(
+        table: &Self::Table,
+        z: Self::V,
+    ) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            let z = Self::shr16::<SHIFT>(z);
+            [
+                lookup_half::<BITS>(table, z[0]),
+                lookup_half::<BITS>(table, z[1]),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn dot<const WIDE: bool>(acc: Self::V, w: Self::V, a: *const i8) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            let a = _mm256_set1_epi32(a.cast::<i32>().read_unaligned());
+            if VNNI {
+                return [
+                    _mm256_dpbusd_avx_epi32(acc[0], w[0], a),
+                    _mm256_dpbusd_avx_epi32(acc[1], w[1], a),
+                ];
+            }
+            let sums = [dot_half::<WIDE>(w[0], a), dot_half::<WIDE>(w[1], a)];
+            Self::add(acc, sums)
+        }
+    }
+    #[inline(always)]
+    unsafe fn f_zero() -> Self::F {
+        // SAFETY: see `zero`.
+        unsafe { [_mm256_setzero_ps(); 2] }
+    }
+    #[inline(always)]
+    unsafe fn f_splat(value: f32) -> Self::F {
+        // SAFETY: see `zero`.
+        unsafe { [_mm256_set1_ps(value); 2] }
+    }
+    #[inline(always)]
+    unsafe fn f_load_f16(at: *const u8) -> Self::F {
+        // SAFETY: see `zero`.
+        unsafe {
+            [
+                _mm256_cvtph_ps(_mm_loadu_si128(at.cast())),
+                _mm256_cvtph_ps(_mm_loadu_si128(at.add(16).cast())),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn f_load(at: *const u8) -> Self::F {
+        // SAFETY: see `zero`.
+        unsafe {
+            [
+                _mm256_loadu_ps(at.cast()),
+                _mm256_loadu_ps(at.add(32).cast()),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn f_store(values: Self::F, at: *mut f32) {
+        // SAFETY: see `zero`.
+        unsafe {
+            _mm256_storeu_ps(at, values[0]);
+            _mm256_storeu_ps(at.add(8), values[1]);
+        }
+    }
+    #[inline(always)]
+    unsafe fn f_from(a: Self::V) -> Self::F {
+        // SAFETY: see `zero`.
+        unsafe { halves!(_mm256_cvtepi32_ps, a) }
+    }
+    #[inline(always)]
+    unsafe fn f_mul(a: Self::F, b: Self::F) -> Self::F {
+        // SAFETY: see `zero`.
+        unsafe { halves!(_mm256_mul_ps, a, b) }
+    }
+    #[inline(always)]
+    unsafe fn f_neg(a: Self::F) -> Self::F {
+        // SAFETY: see `zero`.
+        unsafe { halves!(_mm256_xor_ps, a, [_mm256_set1_ps(-0.0); 2]) }
+    }
+    #[inline(always)]
+    unsafe fn f_fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        // SAFETY: see `zero`.
+        unsafe {
+            [
+                _mm256_fmadd_ps(a[0], b[0], c[0]),
+                _mm256_fmadd_ps(a[1], b[1], c[1]),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn prefetch(at: *const u8) {
+        // SAFETY: a prefetch does not access memory as far as the program can tell.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+}
+
+/// [`Quads::lookup`] of the codes in the lowest bits, other bits being anything.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn lookup_half<const BITS: u32>(table: &[__m256i; 4], z: __m256i) -> __m256i {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let index = _mm256_and_si256(z, _mm256_set1_epi8(((1u32 << BITS) - 1) as i8));
+        // A shuffle looks at the low four bits, a blend at the highest.
+        let first = _mm256_shuffle_epi8(table[0], index);
+        if BITS <= 4 {
+            return first;
+        }
+        let bit_4 = _mm256_slli_epi16::<3>(index);
+        let low = _mm256_blendv_epi8(first, _mm256_shuffle_epi8(table[1], index), bit_4);
+        if BITS == 5 {
+            return low;
+        }
+        let high = _mm256_blendv_epi8(
+            _mm256_shuffle_epi8(table[2], index),
+            _mm256_shuffle_epi8(table[3], index),
+            bit_4,
+        );
+        _mm256_blendv_epi8(low, high, _mm256_slli_epi16::<2>(index))
+    }
+}
+
+/// Sums of four products, of signed bytes with `WIDE`, else of unsigned ones up to 128.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn dot_half<const WIDE: bool>(w: __m256i, a: __m256i) -> __m256i {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let pairs = if WIDE {
+            // |w| ≤ 128 and |a| ≤ 127: sums of two products fit 16 bits.
+            _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w))
+        } else {
+            _mm256_maddubs_epi16(w, a)
+        };
+        _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))
+    }
+}
