@@ -130,6 +130,7 @@ impl Parts {
 
 impl Layout {
     /// Sub-blocks of a block.
+    #[inline]
     pub const fn n_sub(&self) -> usize {
         match self.sub_scales {
             SubScales::None => 0,
@@ -138,6 +139,7 @@ impl Layout {
     }
 
     /// Bytes at the start of a group.
+    #[inline]
     pub const fn group_meta_bytes(&self) -> usize {
         match self.scale {
             Scale::F16 | Scale::Exponent => 0,
@@ -147,6 +149,7 @@ impl Layout {
     }
 
     /// Whether the type has minima.
+    #[inline]
     pub const fn has_mins(&self) -> bool {
         matches!(
             self.sub_scales,
@@ -209,6 +212,7 @@ impl Layout {
     }
 
     /// The form of activations that meet this layout.
+    #[inline]
     pub const fn form(&self) -> Form {
         Form {
             block_len: self.block_len,

@@ -3,7 +3,7 @@
 
 use perigee_quant::packed::{GROUP_ROWS, Layout, Scale, SubScales};
 
-use super::unpack::{Unpack, biased, is_signed};
+use super::unpack::{Unpack, is_signed};
 use crate::simd::quads::Quads;
 
 /// A type with a packed layout.
@@ -12,6 +12,20 @@ pub(super) trait Format {
     const LAYOUT: &'static Layout;
     /// How its codes are unpacked.
     type Codes: Unpack;
+
+    // What the loops need of the layout, computed once.
+    /// See [`Layout::block_bytes`].
+    const BLOCK_BYTES: usize = Self::LAYOUT.block_bytes();
+    /// See [`Layout::dmin_offset`].
+    const DMIN: usize = Self::LAYOUT.dmin_offset();
+    /// See [`Layout::scales_offset`].
+    const SCALES: usize = Self::LAYOUT.scales_offset();
+    /// See [`Layout::mins_offset`].
+    const MINS: usize = Self::LAYOUT.mins_offset();
+    /// See [`Layout::flags_offset`].
+    const FLAGS: usize = Self::LAYOUT.flags_offset();
+    /// See [`Layout::codes_offset`].
+    const CODES: usize = Self::LAYOUT.codes_offset();
 }
 
 /// Distance of software prefetches of weights, in bytes: some 100 ns at 30 GB/s and more.
@@ -33,7 +47,7 @@ pub(super) unsafe fn dot_group<S: Quads, F: Format, const N: usize>(
     let form = layout.form();
     // SAFETY: promised by the caller; offsets are those of the layout and of the form.
     unsafe {
-        let tables = F::Codes::tables::<S>(&biased::<S>(layout)[..]);
+        let tables = F::Codes::tables::<S, F>();
         let row_scale = match layout.scale {
             Scale::RowF16 => S::f_load_f16(group),
             Scale::RowF32 => S::f_load(group),
@@ -50,9 +64,9 @@ pub(super) unsafe fn dot_group<S: Quads, F: Format, const N: usize>(
             };
         }
         for b in 0..n_in / layout.block_len {
-            let block = group.add(layout.group_meta_bytes() + b * layout.block_bytes());
+            let block = group.add(layout.group_meta_bytes() + b * F::BLOCK_BYTES);
             if N == 1 {
-                for line in (0..layout.block_bytes()).step_by(64) {
+                for line in (0..F::BLOCK_BYTES).step_by(64) {
                     S::prefetch(block.wrapping_add(AHEAD + line));
                 }
             }
@@ -62,7 +76,7 @@ pub(super) unsafe fn dot_group<S: Quads, F: Format, const N: usize>(
                 Scale::RowF16 | Scale::RowF32 => row_scale,
             };
             let dmin = if layout.has_mins() {
-                S::f_neg(S::f_load_f16(block.add(layout.dmin_offset())))
+                S::f_neg(S::f_load_f16(block.add(F::DMIN)))
             } else {
                 S::f_zero()
             };
@@ -119,18 +133,18 @@ unsafe fn dot_block<S: Quads, F: Format, const N: usize>(
     let layout = F::LAYOUT;
     // SAFETY: promised by the caller.
     unsafe {
-        let codes = block.add(layout.codes_offset());
+        let codes = block.add(F::CODES);
         let (mut dots, mut mins) = ([S::zero(); N], [S::zero(); N]);
         for chunk in 0..layout.block_len / 32 {
             let quads = F::Codes::unpack::<S>(tables, codes, chunk);
             let per_chunk = 32 / layout.sub_len;
-            let scales = SubBlocks::<S>::of(layout, block, chunk);
+            let scales = SubBlocks::<S>::of::<F>(block, chunk);
             for c in 0..N {
                 let a = x[c].add(32 * chunk);
                 let k = chunk * per_chunk;
-                let first = start::<S>(layout, block, at[c], k);
+                let first = start::<S, F>(block, at[c], k);
                 let second = if per_chunk == 2 {
-                    start::<S>(layout, block, at[c], k + 1)
+                    start::<S, F>(block, at[c], k + 1)
                 } else {
                     S::zero()
                 };
@@ -178,12 +192,13 @@ unsafe fn dot<S: Quads, F: Format>(acc: S::V, w: S::V, a: *const i8) -> S::V {
 
 /// What takes the bias and the shift out of the products of sub-block `k`.
 #[inline(always)]
-unsafe fn start<S: Quads>(layout: &Layout, block: *const u8, at: Sums, k: usize) -> S::V {
+unsafe fn start<S: Quads, F: Format>(block: *const u8, at: Sums, k: usize) -> S::V {
+    let layout = F::LAYOUT;
     // SAFETY: promised by the caller.
     unsafe {
         let has_base = layout.bias != 0 && !is_signed::<S>(layout);
         if layout.shift != 0 {
-            let flags = block.add(layout.flags_offset() + 2 * k).cast::<u16>();
+            let flags = block.add(F::FLAGS + 2 * k).cast::<u16>();
             let flags = u16::from_le(flags.read_unaligned());
             let none = 0i32;
             let base = if has_base { at.base.add(k) } else { &none };
@@ -204,12 +219,13 @@ struct SubBlocks<S: Quads> {
 
 impl<S: Quads> SubBlocks<S> {
     #[inline(always)]
-    unsafe fn of(layout: &Layout, block: *const u8, chunk: usize) -> Self {
+    unsafe fn of<F: Format>(block: *const u8, chunk: usize) -> Self {
+        let layout = F::LAYOUT;
         // SAFETY: promised by the caller.
         unsafe {
             let per_chunk = 32 / layout.sub_len;
             let (mut scales, mut mins) = ([S::zero(); 2], [S::zero(); 2]);
-            let scale_bytes = block.add(layout.scales_offset());
+            let scale_bytes = block.add(F::SCALES);
             let nibble = S::splat(15);
             if let SubScales::Nibbles = layout.sub_scales {
                 let both = S::widen_u8(scale_bytes.add(chunk * GROUP_ROWS));
@@ -224,7 +240,7 @@ impl<S: Quads> SubBlocks<S> {
                     SubScales::Bytes => scales[s] = S::widen_i8(scale_bytes.add(at)),
                     SubScales::WithMins => {
                         scales[s] = S::widen_i8(scale_bytes.add(at));
-                        mins[s] = S::widen_u8(block.add(layout.mins_offset() + at));
+                        mins[s] = S::widen_u8(block.add(F::MINS + at));
                     }
                     SubScales::NibblesWithMins => {
                         let both = S::widen_u8(scale_bytes.add(at));

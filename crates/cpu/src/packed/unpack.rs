@@ -2,7 +2,8 @@
 
 use perigee_quant::packed::{Codes, Layout};
 
-use crate::simd::quads::Quads;
+use super::dot::Format;
+use crate::simd::quads::{Quads, built_in};
 
 /// Bytes of a vector.
 const VECTOR: usize = 64;
@@ -14,9 +15,11 @@ pub(super) trait Unpack {
     /// Lookup tables of the arrangement.
     type Tables<S: Quads>: Copy;
 
+    /// The tables of a layout.
+    ///
     /// # Safety
-    /// The CPU has the instruction set of `S`; `values` holds the table of the layout.
-    unsafe fn tables<S: Quads>(values: &[u8]) -> Self::Tables<S>;
+    /// The CPU has the instruction set of `S`.
+    unsafe fn tables<S: Quads, F: Format>() -> Self::Tables<S>;
 
     /// The eight quads of chunk `chunk` of the codes at `codes`, as biased values.
     ///
@@ -29,11 +32,11 @@ pub(super) trait Unpack {
     ) -> [S::V; 8];
 }
 
-/// The vector `i` of a chunk.
+/// The vector `i` of a chunk of `n_vectors`.
 #[inline(always)]
-unsafe fn vector<S: Quads>(codes: *const u8, kind: Codes, chunk: usize, i: usize) -> S::V {
+unsafe fn vector<S: Quads>(codes: *const u8, n_vectors: usize, chunk: usize, i: usize) -> S::V {
     // SAFETY: a block has all vectors of all its chunks, promised by the caller.
-    unsafe { S::load(codes.add(chunk * kind.chunk_bytes() + i * VECTOR)) }
+    unsafe { S::load(codes.add((chunk * n_vectors + i) * VECTOR)) }
 }
 
 pub(super) struct Bits2;
@@ -51,14 +54,14 @@ impl Unpack for Bits2 {
     type Tables<S: Quads> = [S::Table; 4];
 
     #[inline(always)]
-    unsafe fn tables<S: Quads>(values: &[u8]) -> Self::Tables<S> {
+    unsafe fn tables<S: Quads, F: Format>() -> Self::Tables<S> {
         // SAFETY: promised by the caller.
         unsafe {
             [
-                S::table::<2, 0>(values),
-                S::table::<2, 2>(values),
-                S::table::<2, 4>(values),
-                S::table::<2, 6>(values),
+                table::<S, F, 2, 0>(0),
+                table::<S, F, 2, 2>(0),
+                table::<S, F, 2, 4>(0),
+                table::<S, F, 2, 6>(0),
             ]
         }
     }
@@ -71,8 +74,8 @@ impl Unpack for Bits2 {
     ) -> [S::V; 8] {
         // SAFETY: promised by the caller.
         unsafe {
-            let z0 = vector::<S>(codes, Codes::Bits2, chunk, 0);
-            let z1 = vector::<S>(codes, Codes::Bits2, chunk, 1);
+            let z0 = vector::<S>(codes, 2, chunk, 0);
+            let z1 = vector::<S>(codes, 2, chunk, 1);
             [
                 S::lookup::<2, 0>(&tables[0], z0),
                 S::lookup::<2, 0>(&tables[0], z1),
@@ -103,9 +106,9 @@ impl Unpack for Bits3 {
     type Tables<S: Quads> = [S::Table; 2];
 
     #[inline(always)]
-    unsafe fn tables<S: Quads>(values: &[u8]) -> Self::Tables<S> {
+    unsafe fn tables<S: Quads, F: Format>() -> Self::Tables<S> {
         // SAFETY: promised by the caller.
-        unsafe { [S::table::<3, 0>(values), S::table::<3, 3>(values)] }
+        unsafe { [table::<S, F, 3, 0>(0), table::<S, F, 3, 3>(0)] }
     }
 
     #[inline(always)]
@@ -116,9 +119,9 @@ impl Unpack for Bits3 {
     ) -> [S::V; 8] {
         // SAFETY: promised by the caller.
         unsafe {
-            let z0 = vector::<S>(codes, Codes::Bits3, chunk, 0);
-            let z1 = vector::<S>(codes, Codes::Bits3, chunk, 1);
-            let z2 = vector::<S>(codes, Codes::Bits3, chunk, 2);
+            let z0 = vector::<S>(codes, 3, chunk, 0);
+            let z1 = vector::<S>(codes, 3, chunk, 1);
+            let z2 = vector::<S>(codes, 3, chunk, 2);
             let z3 = high_pairs::<S>([z0, z1, z2]);
             [
                 S::lookup::<3, 0>(&tables[0], z0),
@@ -138,9 +141,9 @@ impl Unpack for Bits4 {
     type Tables<S: Quads> = [S::Table; 2];
 
     #[inline(always)]
-    unsafe fn tables<S: Quads>(values: &[u8]) -> Self::Tables<S> {
+    unsafe fn tables<S: Quads, F: Format>() -> Self::Tables<S> {
         // SAFETY: promised by the caller.
-        unsafe { [S::table::<4, 0>(values), S::table::<4, 4>(values)] }
+        unsafe { [table::<S, F, 4, 0>(0), table::<S, F, 4, 4>(0)] }
     }
 
     #[inline(always)]
@@ -151,10 +154,10 @@ impl Unpack for Bits4 {
     ) -> [S::V; 8] {
         // SAFETY: promised by the caller.
         unsafe {
-            let z0 = vector::<S>(codes, Codes::Bits4, chunk, 0);
-            let z1 = vector::<S>(codes, Codes::Bits4, chunk, 1);
-            let z2 = vector::<S>(codes, Codes::Bits4, chunk, 2);
-            let z3 = vector::<S>(codes, Codes::Bits4, chunk, 3);
+            let z0 = vector::<S>(codes, 4, chunk, 0);
+            let z1 = vector::<S>(codes, 4, chunk, 1);
+            let z2 = vector::<S>(codes, 4, chunk, 2);
+            let z3 = vector::<S>(codes, 4, chunk, 3);
             [
                 S::lookup::<4, 0>(&tables[0], z0),
                 S::lookup::<4, 0>(&tables[0], z1),
@@ -174,17 +177,17 @@ impl Unpack for Nibbles {
     type Tables<S: Quads> = ();
 
     #[inline(always)]
-    unsafe fn tables<S: Quads>(_: &[u8]) -> Self::Tables<S> {}
+    unsafe fn tables<S: Quads, F: Format>() -> Self::Tables<S> {}
 
     #[inline(always)]
     unsafe fn unpack<S: Quads>((): &Self::Tables<S>, codes: *const u8, chunk: usize) -> [S::V; 8] {
         // SAFETY: promised by the caller.
         unsafe {
             let mask = S::splat(0x0F0F_0F0F);
-            let z0 = vector::<S>(codes, Codes::Bits4, chunk, 0);
-            let z1 = vector::<S>(codes, Codes::Bits4, chunk, 1);
-            let z2 = vector::<S>(codes, Codes::Bits4, chunk, 2);
-            let z3 = vector::<S>(codes, Codes::Bits4, chunk, 3);
+            let z0 = vector::<S>(codes, 4, chunk, 0);
+            let z1 = vector::<S>(codes, 4, chunk, 1);
+            let z2 = vector::<S>(codes, 4, chunk, 2);
+            let z3 = vector::<S>(codes, 4, chunk, 3);
             let low = [
                 S::and(z0, mask),
                 S::and(z1, mask),
@@ -218,9 +221,9 @@ impl Unpack for Bits5 {
     type Tables<S: Quads> = S::Table;
 
     #[inline(always)]
-    unsafe fn tables<S: Quads>(values: &[u8]) -> Self::Tables<S> {
+    unsafe fn tables<S: Quads, F: Format>() -> Self::Tables<S> {
         // SAFETY: promised by the caller.
-        unsafe { S::table::<5, 0>(values) }
+        unsafe { table::<S, F, 5, 0>(0) }
     }
 
     #[inline(always)]
@@ -231,11 +234,11 @@ impl Unpack for Bits5 {
     ) -> [S::V; 8] {
         // SAFETY: promised by the caller.
         unsafe {
-            let z0 = vector::<S>(codes, Codes::Bits5, chunk, 0);
-            let z1 = vector::<S>(codes, Codes::Bits5, chunk, 1);
-            let z2 = vector::<S>(codes, Codes::Bits5, chunk, 2);
-            let z3 = vector::<S>(codes, Codes::Bits5, chunk, 3);
-            let h = vector::<S>(codes, Codes::Bits5, chunk, 4);
+            let z0 = vector::<S>(codes, 5, chunk, 0);
+            let z1 = vector::<S>(codes, 5, chunk, 1);
+            let z2 = vector::<S>(codes, 5, chunk, 2);
+            let z3 = vector::<S>(codes, 5, chunk, 3);
+            let h = vector::<S>(codes, 5, chunk, 4);
             [
                 five_bits::<S>(table, z0, S::shl16::<4>(h)),
                 five_bits::<S>(table, z1, S::shl16::<3>(h)),
@@ -264,9 +267,9 @@ impl Unpack for Bits6 {
     type Tables<S: Quads> = S::Table;
 
     #[inline(always)]
-    unsafe fn tables<S: Quads>(values: &[u8]) -> Self::Tables<S> {
+    unsafe fn tables<S: Quads, F: Format>() -> Self::Tables<S> {
         // SAFETY: promised by the caller.
-        unsafe { S::table::<6, 0>(values) }
+        unsafe { table::<S, F, 6, 0>(0) }
     }
 
     #[inline(always)]
@@ -277,12 +280,12 @@ impl Unpack for Bits6 {
     ) -> [S::V; 8] {
         // SAFETY: promised by the caller.
         unsafe {
-            let z0 = vector::<S>(codes, Codes::Bits6, chunk, 0);
-            let z1 = vector::<S>(codes, Codes::Bits6, chunk, 1);
-            let z2 = vector::<S>(codes, Codes::Bits6, chunk, 2);
-            let z3 = vector::<S>(codes, Codes::Bits6, chunk, 3);
-            let z4 = vector::<S>(codes, Codes::Bits6, chunk, 4);
-            let z5 = vector::<S>(codes, Codes::Bits6, chunk, 5);
+            let z0 = vector::<S>(codes, 6, chunk, 0);
+            let z1 = vector::<S>(codes, 6, chunk, 1);
+            let z2 = vector::<S>(codes, 6, chunk, 2);
+            let z3 = vector::<S>(codes, 6, chunk, 3);
+            let z4 = vector::<S>(codes, 6, chunk, 4);
+            let z5 = vector::<S>(codes, 6, chunk, 5);
             [
                 S::lookup::<6, 0>(table, z0),
                 S::lookup::<6, 0>(table, z1),
@@ -301,7 +304,7 @@ impl Unpack for Bits8 {
     type Tables<S: Quads> = ();
 
     #[inline(always)]
-    unsafe fn tables<S: Quads>(_: &[u8]) -> Self::Tables<S> {}
+    unsafe fn tables<S: Quads, F: Format>() -> Self::Tables<S> {}
 
     #[inline(always)]
     unsafe fn unpack<S: Quads>((): &Self::Tables<S>, codes: *const u8, chunk: usize) -> [S::V; 8] {
@@ -310,7 +313,7 @@ impl Unpack for Bits8 {
             let bias = S::splat(0x8080_8080_u32 as i32);
             let mut quads = [S::zero(); 8];
             for (q, quad) in quads.iter_mut().enumerate() {
-                *quad = vector::<S>(codes, Codes::Bits8, chunk, q);
+                *quad = vector::<S>(codes, 8, chunk, q);
                 if S::EXACT_U8 {
                     *quad = S::xor(*quad, bias);
                 }
@@ -324,14 +327,9 @@ impl Unpack for Pairs {
     type Tables<S: Quads> = [S::Table; 2];
 
     #[inline(always)]
-    unsafe fn tables<S: Quads>(values: &[u8]) -> Self::Tables<S> {
+    unsafe fn tables<S: Quads, F: Format>() -> Self::Tables<S> {
         // SAFETY: promised by the caller; 32 values of even columns, then 32 of odd ones.
-        unsafe {
-            [
-                S::table::<5, 0>(&values[..32]),
-                S::table::<5, 0>(&values[32..]),
-            ]
-        }
+        unsafe { [table::<S, F, 5, 0>(0), table::<S, F, 5, 0>(1)] }
     }
 
     #[inline(always)]
@@ -342,9 +340,9 @@ impl Unpack for Pairs {
     ) -> [S::V; 8] {
         // SAFETY: promised by the caller.
         unsafe {
-            let z0 = vector::<S>(codes, Codes::Pairs, chunk, 0);
-            let z1 = vector::<S>(codes, Codes::Pairs, chunk, 1);
-            let shared = codes.add(8 * Codes::Pairs.chunk_bytes() + chunk / 2 * VECTOR);
+            let z0 = vector::<S>(codes, 2, chunk, 0);
+            let z1 = vector::<S>(codes, 2, chunk, 1);
+            let shared = codes.add(8 * const { Codes::Pairs.chunk_bytes() } + chunk / 2 * VECTOR);
             let h = S::load(shared);
             // Bits 0 to 3 of every byte are those of this chunk.
             let h = if chunk % 2 == 1 { S::shr16::<4>(h) } else { h };
@@ -377,16 +375,40 @@ unsafe fn pairs<S: Quads>(tables: &[S::Table; 2], index: S::V) -> S::V {
     }
 }
 
-/// The values of a layout as the bytes that `S` multiplies.
-pub(super) fn biased<S: Quads>(layout: &Layout) -> [u8; 64] {
+/// The table for looking up codes of `BITS` bits from bit `SHIFT` on in a layout's values; `part`
+/// 1 is that of the values after the first `2^BITS`.
+#[inline(always)]
+unsafe fn table<S: Quads, F: Format, const BITS: u32, const SHIFT: i32>(part: usize) -> S::Table {
+    // SAFETY: promised by the caller.
+    unsafe {
+        S::table(
+            &const {
+                [
+                    spread::<S, F>(BITS, SHIFT, 0),
+                    spread::<S, F>(BITS, SHIFT, 1),
+                ]
+            }[part],
+        )
+    }
+}
+
+/// The values of a layout as the bytes that `S` multiplies, repeated as it looks them up.
+const fn spread<S: Quads, F: Format>(bits: u32, shift: i32, part: usize) -> [u8; 64] {
+    let layout = F::LAYOUT;
     let bias = if is_signed::<S>(layout) {
         0
     } else {
         layout.bias
     };
+    let n = 1 << bits;
     let mut bytes = [0; 64];
-    for (byte, value) in bytes.iter_mut().zip(layout.values) {
-        *byte = (i32::from(*value) + bias) as u8;
+    let mut i = 0;
+    while i < 64 {
+        let at = part * n + (i >> shift_in_table::<S>(bits, shift)) % n;
+        if at < layout.values.len() {
+            bytes[i] = (layout.values[at] as i32 + bias) as u8;
+        }
+        i += 1;
     }
     bytes
 }
@@ -394,4 +416,13 @@ pub(super) fn biased<S: Quads>(layout: &Layout) -> [u8; 64] {
 /// Whether `S` multiplies the values as they are, signed.
 pub(super) const fn is_signed<S: Quads>(layout: &Layout) -> bool {
     !S::EXACT_U8 && layout.bias == 128
+}
+
+/// The part of a shift that a table can make up for.
+const fn shift_in_table<S: Quads>(bits: u32, shift: i32) -> i32 {
+    if S::SHIFTS_IN_TABLE {
+        built_in(bits, shift)
+    } else {
+        0
+    }
 }

@@ -19,6 +19,10 @@ pub(crate) trait Quads: Copy {
     /// signed bytes with `WIDE`, and for unsigned ones up to 128 without.
     const EXACT_U8: bool;
 
+    /// Whether tables are for bytes as they are, with the shift of [`built_in`], instead of for
+    /// codes.
+    const SHIFTS_IN_TABLE: bool;
+
     unsafe fn zero() -> Self::V;
     unsafe fn splat(value: i32) -> Self::V;
     /// 64 bytes from `at`.
@@ -49,8 +53,9 @@ pub(crate) trait Quads: Copy {
     /// Bytes 0 and 2 of every lane of `even`, 1 and 3 of `odd`.
     unsafe fn interleave(even: Self::V, odd: Self::V) -> Self::V;
 
-    /// A table for [`lookup`](Self::lookup) of the same `BITS` and `SHIFT`: `2^BITS` bytes.
-    unsafe fn table<const BITS: u32, const SHIFT: i32>(values: &[u8]) -> Self::Table;
+    /// A table for [`lookup`](Self::lookup): entry i is the value of code i, or with
+    /// `SHIFTS_IN_TABLE` that of the code in a byte whose low bits are i.
+    unsafe fn table(bytes: &[u8; 64]) -> Self::Table;
     /// In every byte the value of the code in its `BITS` bits from bit `SHIFT` on. Other bits of
     /// the byte do not matter.
     unsafe fn lookup<const BITS: u32, const SHIFT: i32>(table: &Self::Table, z: Self::V)
@@ -72,6 +77,12 @@ pub(crate) trait Quads: Copy {
     unsafe fn f_fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     /// Asks for the line of memory at `at`, which need not exist.
     unsafe fn prefetch(at: *const u8);
+}
+
+/// The shift that a 64-entry table makes up for when codes have `bits` bits from bit `shift` on
+/// and only the low six bits of a byte select: all of it, or nothing.
+pub(crate) const fn built_in(bits: u32, shift: i32) -> i32 {
+    if shift + bits as i32 <= 6 { shift } else { 0 }
 }
 
 /// Plain Rust.
@@ -108,6 +119,7 @@ impl Quads for Scalar {
     type Table = [u8; 64];
 
     const EXACT_U8: bool = true;
+    const SHIFTS_IN_TABLE: bool = false;
 
     unsafe fn zero() -> Self::V {
         [0; 64]
@@ -169,8 +181,8 @@ impl Quads for Scalar {
     unsafe fn interleave(even: Self::V, odd: Self::V) -> Self::V {
         std::array::from_fn(|i| if i % 2 == 0 { even[i] } else { odd[i] })
     }
-    unsafe fn table<const BITS: u32, const SHIFT: i32>(values: &[u8]) -> Self::Table {
-        std::array::from_fn(|i| values[i % (1 << BITS)])
+    unsafe fn table(bytes: &[u8; 64]) -> Self::Table {
+        *bytes
     }
     unsafe fn lookup<const BITS: u32, const SHIFT: i32>(
         table: &Self::Table,

@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::quads::Quads;
+use super::quads::{Quads, built_in};
 
 /// AVX-512 F, BW, VL, VNNI, VBMI.
 #[derive(Clone, Copy)]
@@ -15,18 +15,13 @@ pub(crate) struct Avx512;
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2<const VNNI: bool>;
 
-/// The shift that is built into a 64-byte table for codes of `bits` bits from `shift` on: only
-/// the low six bits of a byte select.
-const fn built_in(bits: u32, shift: i32) -> i32 {
-    if shift + bits as i32 <= 6 { shift } else { 0 }
-}
-
 impl Quads for Avx512 {
     type V = __m512i;
     type F = __m512;
     type Table = __m512i;
 
     const EXACT_U8: bool = true;
+    const SHIFTS_IN_TABLE: bool = true;
 
     #[inline(always)]
     unsafe fn zero() -> Self::V {
@@ -119,13 +114,9 @@ impl Quads for Avx512 {
         unsafe { _mm512_mask_blend_epi8(0xAAAA_AAAA_AAAA_AAAA, even, odd) }
     }
     #[inline(always)]
-    unsafe fn table<const BITS: u32, const SHIFT: i32>(values: &[u8]) -> Self::Table {
-        let mut table = [0u8; 64];
-        for (i, entry) in table.iter_mut().enumerate() {
-            *entry = values[(i >> built_in(BITS, SHIFT)) % (1 << BITS)];
-        }
-        // SAFETY: see `zero`; the table has 64 bytes.
-        unsafe { _mm512_loadu_si512(table.as_ptr().cast()) }
+    unsafe fn table(bytes: &[u8; 64]) -> Self::Table {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
     }
     #[inline(always)]
     unsafe fn lookup<const BITS: u32, const SHIFT: i32>(
@@ -248,6 +239,7 @@ impl<const VNNI: bool> Quads for Avx2<VNNI> {
     type Table = [__m256i; 4];
 
     const EXACT_U8: bool = VNNI;
+    const SHIFTS_IN_TABLE: bool = false;
 
     #[inline(always)]
     unsafe fn zero() -> Self::V {
@@ -376,20 +368,15 @@ impl<const VNNI: bool> Quads for Avx2<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn table<const BITS: u32, const SHIFT: i32>(values: &[u8]) -> Self::Table {
-        let mut parts = [[0u8; 32]; 4];
-        for (i, part) in parts.iter_mut().enumerate() {
-            for (j, entry) in part.iter_mut().enumerate() {
-                *entry = values[(16 * i + j % 16) % (1 << BITS)];
-            }
-        }
-        // SAFETY: see `zero`; a part has 32 bytes.
+    unsafe fn table(bytes: &[u8; 64]) -> Self::Table {
+        let [a, b, c, d] = [0, 16, 32, 48].map(|i| bytes[i..].as_ptr());
+        // SAFETY: see `zero`; a part has 16 bytes.
         unsafe {
             [
-                _mm256_loadu_si256(parts[0].as_ptr().cast()),
-                _mm256_loadu_si256(parts[1].as_ptr().cast()),
-                _mm256_loadu_si256(parts[2].as_ptr().cast()),
-                _mm256_loadu_si256(parts[3].as_ptr().cast()),
+                _mm256_broadcastsi128_si256(_mm_loadu_si128(a.cast())),
+                _mm256_broadcastsi128_si256(_mm_loadu_si128(b.cast())),
+                _mm256_broadcastsi128_si256(_mm_loadu_si128(c.cast())),
+                _mm256_broadcastsi128_si256(_mm_loadu_si128(d.cast())),
             ]
         }
     }

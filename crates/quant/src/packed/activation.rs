@@ -27,23 +27,27 @@ const TINY: f32 = 1e-30;
 
 impl Form {
     /// Bytes of a row of `n` columns.
+    #[inline]
     pub const fn row_bytes(&self, n: usize) -> usize {
         let sums = if self.shift == 0 { 1 } else { 2 };
         n + 4 * (n / self.block_len) + sums * 4 * (n / self.sub_len)
     }
 
     /// Where the scales are in a row of `n` columns.
+    #[inline]
     pub const fn scales(&self, n: usize) -> Range<usize> {
         n..n + 4 * (n / self.block_len)
     }
 
     /// Where the base sums are.
+    #[inline]
     pub const fn bases(&self, n: usize) -> Range<usize> {
         let start = self.scales(n).end;
         start..start + 4 * (n / self.sub_len)
     }
 
     /// Where the deltas are, when `shift` is not 0.
+    #[inline]
     pub const fn deltas(&self, n: usize) -> Range<usize> {
         let start = self.bases(n).end;
         start..start + 4 * (n / self.sub_len)
