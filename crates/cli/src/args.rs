@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use files::{ConvertArgs, ImatrixArgs, MatrixType, QuantizeArgs};
-pub(crate) use model::{CacheType, ModelArgs};
+pub(crate) use model::{CacheType, LoadHow, ModelArgs};
 pub(crate) use sampling::SamplingArgs;
 pub(crate) use server::ServerArgs;
 

@@ -18,6 +18,8 @@ const ALIASES: &[(&str, &str)] = &[
     ("--n-gpu-layers", "--gpu-layers"),
     ("--temperature", "--temp"),
     ("--n-predict", "--predict"),
+    ("--mmap", "--load=map"),
+    ("--no-mmap", "--load=pack"),
 ];
 
 /// Flags of the peers that Perigee has no use for: how many values they take, and why not.
@@ -31,7 +33,11 @@ const UNNEEDED: &[(&str, usize, &str)] = &[
     ("-fa", 1, "attention is always fused"),
     ("-fmoe", 0, "experts are always fused"),
     ("-ger", 0, "experts are always grouped"),
-    ("-rtr", 0, "weights need no run-time repacking flag"),
+    (
+        "-rtr",
+        0,
+        "weights are repacked while loading, unless --load map",
+    ),
     ("-muge", 0, "gate and up need no merging flag"),
     ("--merge-qkv", 0, "attention weights need no merging flag"),
     ("--jinja", 0, "the chat format is always rendered"),
@@ -57,12 +63,6 @@ const UNNEEDED: &[(&str, usize, &str)] = &[
         1,
         "prompts and generation use the same threads, --threads",
     ),
-    (
-        "--no-mmap",
-        0,
-        "weights are mapped, and read in at the start",
-    ),
-    ("--mmap", 0, "weights are mapped"),
 ];
 
 /// Arguments as the parser wants them, and what to tell the user about the rest.
@@ -145,6 +145,7 @@ mod tests {
             "perigee serve --cache-type-k=q8_0",
             0,
         );
+        check("perigee serve --no-mmap", "perigee serve --load=pack", 0);
     }
 
     #[test]

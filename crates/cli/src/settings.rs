@@ -10,7 +10,7 @@ use perigee_placement::Rule;
 use perigee_topology::Machine;
 use serde::Deserialize;
 
-use crate::args::{CacheType, ModelArgs, SamplingArgs, ServerArgs};
+use crate::args::{CacheType, LoadHow, ModelArgs, SamplingArgs, ServerArgs};
 
 /// The settings file: the same names as the long options, in three sections.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -62,6 +62,7 @@ pub(crate) struct ModelSettings {
     pub(crate) ubatch: usize,
     pub(crate) kv: KvKind,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) load: LoadHow,
     pub(crate) deterministic: bool,
 }
 
@@ -123,6 +124,7 @@ impl ModelSettings {
             ubatch,
             kv,
             rules,
+            load: args.load.unwrap_or_default(),
             deterministic: args.deterministic,
         })
     }

@@ -9,6 +9,7 @@ use perigee_model::{Deepseek2, LoadMode, LoadOptions, Observer};
 use perigee_tokenizer::Tokenizer;
 use perigee_topology::Machine;
 
+use crate::args::LoadHow;
 use crate::settings::{ModelSettings, Source};
 
 /// Tokens in a KV block: small enough that a short request wastes little, large enough that
@@ -98,6 +99,10 @@ pub(crate) fn load_observed(
         tracing::warn!("{warning}");
     }
     let context = decide_context(&config, settings, needs, Machine::memory_limit())?;
+    let packed = perigee_model::packed_bytes(&gguf);
+    let kv = config
+        .kv_token_bytes(settings.kv)
+        .map_or(u64::MAX, |bytes| bytes.saturating_mul(context as u64));
     let options = LoadOptions {
         n_threads: settings.threads,
         kv: settings.kv,
@@ -107,7 +112,7 @@ pub(crate) fn load_observed(
         ubatch: settings.ubatch,
         max_output_rows: needs.output_rows.min(settings.ubatch.max(needs.parallel)),
         deterministic: settings.deterministic,
-        load: LoadMode::Map,
+        load: decide_load(settings.load, packed, kv, Machine::available_memory()),
         observer,
     };
     let n_params = gguf
@@ -125,6 +130,37 @@ pub(crate) fn load_observed(
         n_params,
         file_bytes,
     })
+}
+
+/// Memory left to everything else when weights are packed without having been asked to.
+const ROOM_TO_SPARE: u64 = 1 << 30;
+
+/// Where `packed` bytes of weights stay, beside `kv` bytes of KV cache.
+fn decide_load(how: LoadHow, packed: u64, kv: u64, available: Option<u64>) -> LoadMode {
+    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    let needed = packed.saturating_add(kv).saturating_add(ROOM_TO_SPARE);
+    match (how, available) {
+        (LoadHow::Map, _) => LoadMode::Map,
+        (LoadHow::Pack, _) => LoadMode::Pack,
+        (LoadHow::Auto, Some(available)) if needed <= available => {
+            tracing::info!(
+                "weights: packed in memory, {:.1} GiB of {:.1} GiB available (--load map keeps them in the file)",
+                gib(packed),
+                gib(available),
+            );
+            LoadMode::Pack
+        }
+        (LoadHow::Auto, available) => {
+            tracing::warn!(
+                "weights: left in the mapped file, which is slower: packed they need {:.1} GiB and the KV cache \
+                 {:.1} GiB, {:.1} GiB are available (-c lowers the KV cache, --load pack packs anyway)",
+                gib(packed),
+                gib(kv),
+                gib(available.unwrap_or(0)),
+            );
+            LoadMode::Map
+        }
+    }
 }
 
 /// The context that the user asked for if its KV fits the machine, or the largest sensible one.
@@ -171,4 +207,20 @@ fn decide_context(
         context /= 2;
     }
     Ok(context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_packed_when_they_fit_with_room_to_spare() {
+        let gib = 1 << 30;
+        let decide = |how, available| decide_load(how, 10 * gib, 2 * gib, available);
+        assert_eq!(decide(LoadHow::Auto, Some(13 * gib)), LoadMode::Pack);
+        assert_eq!(decide(LoadHow::Auto, Some(13 * gib - 1)), LoadMode::Map);
+        assert_eq!(decide(LoadHow::Auto, None), LoadMode::Map);
+        assert_eq!(decide(LoadHow::Pack, Some(0)), LoadMode::Pack);
+        assert_eq!(decide(LoadHow::Map, Some(100 * gib)), LoadMode::Map);
+    }
 }

@@ -78,8 +78,33 @@ impl ExpertGroups {
         })
     }
 
+    /// Experts that have tokens, in ascending order.
+    pub(crate) fn active(&self) -> &[u32] {
+        &self.active
+    }
+
+    /// Token of each pair.
+    pub(crate) fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Weight of each pair.
+    pub(crate) fn weights(&self) -> &[f32] {
+        &self.weights
+    }
+
+    /// Pairs in all.
+    pub(crate) fn n_pairs(&self) -> usize {
+        *self.starts.last().expect("one more than experts") as usize
+    }
+
+    /// Tokens of an active expert, on average.
+    pub(crate) fn mean_len(&self) -> usize {
+        self.n_pairs().div_ceil(self.active.len().max(1))
+    }
+
     /// Pairs of an expert.
-    fn pairs(&self, expert: usize) -> std::ops::Range<usize> {
+    pub(crate) fn pairs(&self, expert: usize) -> std::ops::Range<usize> {
         self.starts[expert] as usize..self.starts[expert + 1] as usize
     }
 }
@@ -114,14 +139,25 @@ impl Experts<'_> {
         activations: &mut [f32],
         y: &mut [f32],
     ) {
-        self.gate_up(workers, groups, x, activations);
-        self.down(workers, groups, activations, y);
+        match (self.gate.layout(), self.up.layout()) {
+            (Some(gate), Some(up)) => {
+                self.packed_gate_up(workers, [gate, up], groups, x, activations);
+            }
+            _ => self.gate_up(workers, groups, x, activations),
+        }
+        match self.down.layout() {
+            Some(layout) => self.packed_down(workers, layout, groups, activations, y),
+            None => self.down(workers, groups, activations, y),
+        }
     }
 
     /// `activations[pair] = silu(W_gate x) ⊙ W_up x`; a task is some rows of one expert.
     fn gate_up(&self, workers: &Workers, groups: &ExpertGroups, x: &[f32], out: &mut [f32]) {
         let (hidden, n_rows) = (self.gate.n_in(), self.gate.n_rows());
-        let task_rows = task_rows(2 * hidden, n_rows);
+        let mut task_rows = task_rows(2 * hidden, n_rows);
+        if self.gate.layout().or(self.up.layout()).is_some() {
+            task_rows = task_rows.next_multiple_of(TILE_ROWS);
+        }
         let n_tasks = n_rows.div_ceil(task_rows);
         let out = DisjointMut::new(out);
         workers.for_each(n_tasks * groups.active.len(), &|task, scratch| {

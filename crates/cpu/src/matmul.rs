@@ -1,5 +1,6 @@
 //! `y = W·x` with quantised rows and f32 activations.
 //!
+//! Packed rows go to `packed/product.rs`; this is for rows in the order of the file.
 //! A task takes some rows of one matrix, dequantises a tile of them into the scratch memory of
 //! its worker, and dots the tile with the rows of all tokens, four at a time: prefill pays for
 //! decoding a row once a batch.
@@ -8,6 +9,7 @@ use std::ops::Range;
 
 use perigee_topology::DisjointMut;
 
+use crate::packed::product;
 use crate::simd::{BLOCK, Panel, accumulate_rows, dot_rows};
 use crate::{Matrix, Stack, Workers};
 
@@ -36,7 +38,7 @@ pub struct At {
 }
 
 impl At {
-    fn row(&self, token: usize, item: usize) -> usize {
+    pub(crate) fn row(&self, token: usize, item: usize) -> usize {
         self.start + token * self.token + item * self.item
     }
 
@@ -79,6 +81,9 @@ pub fn matmul_stack(
 ) {
     let (n_in, n_rows) = (w.n_in(), w.n_rows());
     y_at.assert_apart(n_tokens, w.n_items(), n_rows);
+    if let Some(layout) = w.layout() {
+        return product(workers, (w, layout), n_tokens, (x, x_at), (y, y_at));
+    }
     let task_rows = task_rows(n_in * n_tokens, n_rows);
     let n_tasks = n_rows.div_ceil(task_rows);
     let y = DisjointMut::new(y);

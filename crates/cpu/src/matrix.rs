@@ -1,16 +1,38 @@
-//! Views of quantised weights in file order.
+//! Views of quantised weights, in the order of the file or packed.
 
 use std::ops::Range;
 
 use perigee_quant::QuantKind;
+use perigee_quant::packed::{GROUP_ROWS, Layout};
 
-/// `n_rows` rows of `n_in` weights, one after another.
+/// How rows lie in memory.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    /// As in the file: one after another.
+    Rows,
+    /// In groups of 16.
+    Groups(&'static Layout),
+}
+
+impl Order {
+    /// Rows that cannot be told apart without decoding.
+    fn unit_rows(&self) -> usize {
+        match self {
+            Self::Rows => 1,
+            Self::Groups(_) => GROUP_ROWS,
+        }
+    }
+}
+
+/// `n_rows` rows of `n_in` weights.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a> {
     kind: QuantKind,
+    order: Order,
     n_in: usize,
     n_rows: usize,
-    row_bytes: usize,
+    /// Bytes of a row, or of a group of packed rows.
+    unit_bytes: usize,
     bytes: &'a [u8],
 }
 
@@ -32,18 +54,39 @@ impl<'a> Matrix<'a> {
         self.n_rows
     }
 
-    /// Decodes row `row` into `out: [n_in]`.
-    pub fn dequantize_row(&self, row: usize, out: &mut [f32]) {
-        assert_eq!(out.len(), self.n_in);
-        let start = row * self.row_bytes;
-        self.kind
-            .dequantize_row(&self.bytes[start..start + self.row_bytes], out);
+    /// A group of packed rows.
+    pub(crate) fn group(&self, group: usize) -> &'a [u8] {
+        &self.bytes[group * self.unit_bytes..][..self.unit_bytes]
     }
 
-    /// Decodes the rows of a range into `out: [rows.len(), n_in]`.
+    /// Decodes a row in the order of the file into `out: [n_in]`.
+    ///
+    /// # Panics
+    /// When the weights are packed, or `out` has another length.
+    pub fn dequantize_row(&self, row: usize, out: &mut [f32]) {
+        assert!(matches!(self.order, Order::Rows), "a packed row");
+        assert_eq!(out.len(), self.n_in);
+        let start = row * self.unit_bytes;
+        self.kind
+            .dequantize_row(&self.bytes[start..start + self.unit_bytes], out);
+    }
+
+    /// Decodes the rows of a range into `out: [rows.len(), n_in]`; of packed weights whole
+    /// groups only.
     pub(crate) fn dequantize_rows(&self, rows: Range<usize>, out: &mut [f32]) {
-        for (row, out) in rows.zip(out.chunks_exact_mut(self.n_in)) {
-            self.dequantize_row(row, out);
+        match self.order {
+            Order::Rows => {
+                for (row, out) in rows.zip(out.chunks_exact_mut(self.n_in)) {
+                    self.dequantize_row(row, out);
+                }
+            }
+            Order::Groups(layout) => {
+                let groups = rows.start / GROUP_ROWS..rows.end / GROUP_ROWS;
+                assert_eq!(groups.len() * GROUP_ROWS, rows.len(), "rows {rows:?}");
+                for (group, out) in groups.zip(out.chunks_exact_mut(GROUP_ROWS * self.n_in)) {
+                    layout.dequantize(self.kind, self.group(group), self.n_in, out);
+                }
+            }
         }
     }
 }
@@ -52,9 +95,11 @@ impl<'a> Matrix<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Stack<'a> {
     kind: QuantKind,
+    order: Order,
     n_in: usize,
     n_items: usize,
-    row_bytes: usize,
+    /// Bytes of a row, or of a group of packed rows.
+    unit_bytes: usize,
     /// Rows from the start of an item to the start of the next.
     stride_rows: usize,
     /// The rows of each item that belong to the view.
@@ -74,10 +119,54 @@ impl<'a> Stack<'a> {
         n_items: usize,
         bytes: &'a [u8],
     ) -> Self {
-        let row_bytes = kind.row_bytes(n_in);
-        let size = row_bytes
-            .and_then(|row| row.checked_mul(n_rows))
-            .and_then(|item| item.checked_mul(n_items));
+        Self::in_order(kind, Order::Rows, (n_in, n_rows, n_items), bytes)
+    }
+
+    /// The same with packed rows; `None` for a type without a layout, or a number of rows that
+    /// is no multiple of 16.
+    ///
+    /// # Panics
+    /// When `bytes` has another size than [`packed_bytes`](Self::packed_bytes).
+    pub fn packed(
+        kind: QuantKind,
+        n_in: usize,
+        n_rows: usize,
+        n_items: usize,
+        bytes: &'a [u8],
+    ) -> Option<Self> {
+        Self::packed_bytes(kind, n_in, n_rows, n_items)?;
+        let order = Order::Groups(kind.layout()?);
+        Some(Self::in_order(kind, order, (n_in, n_rows, n_items), bytes))
+    }
+
+    /// Bytes of `n_items` packed matrices; `None` where they cannot be packed.
+    pub fn packed_bytes(
+        kind: QuantKind,
+        n_in: usize,
+        n_rows: usize,
+        n_items: usize,
+    ) -> Option<usize> {
+        if !n_rows.is_multiple_of(GROUP_ROWS) {
+            return None;
+        }
+        let group_bytes = kind.layout()?.group_bytes(n_in)?;
+        (n_rows / GROUP_ROWS)
+            .checked_mul(n_items)?
+            .checked_mul(group_bytes)
+    }
+
+    fn in_order(
+        kind: QuantKind,
+        order: Order,
+        (n_in, n_rows, n_items): (usize, usize, usize),
+        bytes: &'a [u8],
+    ) -> Self {
+        let unit_bytes = match order {
+            Order::Rows => kind.row_bytes(n_in),
+            Order::Groups(layout) => layout.group_bytes(n_in),
+        };
+        let n_units = (n_rows / order.unit_rows()).checked_mul(n_items);
+        let size = unit_bytes.and_then(|unit| unit.checked_mul(n_units?));
         assert_eq!(
             size,
             Some(bytes.len()),
@@ -86,9 +175,10 @@ impl<'a> Stack<'a> {
         );
         Self {
             kind,
+            order,
             n_in,
             n_items,
-            row_bytes: row_bytes.expect("the size was computed from it"),
+            unit_bytes: unit_bytes.expect("the size was computed from it"),
             stride_rows: n_rows,
             rows: (0, n_rows),
             bytes,
@@ -99,16 +189,34 @@ impl<'a> Stack<'a> {
     /// the key rows of each head.
     ///
     /// # Panics
-    /// When an item has fewer rows.
+    /// When an item has fewer rows, or packed rows are cut within a group.
     pub fn narrow(self, rows: Range<usize>) -> Self {
         let (start, end) = (self.rows.0 + rows.start, self.rows.0 + rows.end);
         assert!(
             start <= end && end <= self.rows.1,
             "rows {rows:?} of {self:?}"
         );
+        let unit = self.order.unit_rows();
+        assert!(
+            start.is_multiple_of(unit) && end.is_multiple_of(unit),
+            "rows {rows:?} of {self:?}"
+        );
         Self {
             rows: (start, end),
             ..self
+        }
+    }
+
+    /// The type of the weights.
+    pub(crate) fn kind(&self) -> QuantKind {
+        self.kind
+    }
+
+    /// The layout of packed weights.
+    pub(crate) fn layout(&self) -> Option<&'static Layout> {
+        match self.order {
+            Order::Rows => None,
+            Order::Groups(layout) => Some(layout),
         }
     }
 
@@ -131,12 +239,14 @@ impl<'a> Stack<'a> {
     pub fn item(&self, item: usize) -> Matrix<'a> {
         assert!(item < self.n_items, "item {item} of {}", self.n_items);
         let first = item * self.stride_rows;
-        let bytes = (first + self.rows.0) * self.row_bytes..(first + self.rows.1) * self.row_bytes;
+        let byte = |row| (first + row) / self.order.unit_rows() * self.unit_bytes;
+        let bytes = byte(self.rows.0)..byte(self.rows.1);
         Matrix {
             kind: self.kind,
+            order: self.order,
             n_in: self.n_in,
             n_rows: self.n_rows(),
-            row_bytes: self.row_bytes,
+            unit_bytes: self.unit_bytes,
             bytes: &self.bytes[bytes],
         }
     }
@@ -146,9 +256,10 @@ impl<'a> From<Matrix<'a>> for Stack<'a> {
     fn from(matrix: Matrix<'a>) -> Self {
         Self {
             kind: matrix.kind,
+            order: matrix.order,
             n_in: matrix.n_in,
             n_items: 1,
-            row_bytes: matrix.row_bytes,
+            unit_bytes: matrix.unit_bytes,
             stride_rows: matrix.n_rows,
             rows: (0, matrix.n_rows),
             bytes: matrix.bytes,

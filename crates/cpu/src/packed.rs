@@ -6,11 +6,15 @@
 
 mod activations;
 mod dot;
+mod experts;
 mod kernels;
+mod pack;
+mod product;
 mod unpack;
 
-pub(crate) use activations::quantize;
-pub(crate) use kernels::{Kernel, MAX_COLUMNS, kernel};
+pub(crate) use activations::Rounded;
+pub use pack::pack;
+pub(crate) use product::product;
 
 #[cfg(test)]
 mod tests;

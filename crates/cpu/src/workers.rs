@@ -1,14 +1,18 @@
 //! Threads with scratch memory.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use perigee_topology::{DisjointMut, Pool};
+
+use crate::packed::Rounded;
 
 /// A pool whose workers have f32 scratch memory of their own, allocated once.
 pub struct Workers {
     pool: Pool,
     /// One per thread. A worker locks its own only, so a lock is never contended.
     scratch: Vec<Mutex<Box<[f32]>>>,
+    /// Activations of 8 bits of the current operation.
+    rounded: Mutex<Rounded>,
 }
 
 impl Workers {
@@ -19,7 +23,16 @@ impl Workers {
         let scratch = (0..pool.n_threads())
             .map(|_| Mutex::new(vec![0.0; scratch_len].into_boxed_slice()))
             .collect();
-        Self { pool, scratch }
+        Self {
+            pool,
+            scratch,
+            rounded: Mutex::default(),
+        }
+    }
+
+    /// The memory for activations of 8 bits. It grows to the largest need and stays.
+    pub(crate) fn rounded(&self) -> MutexGuard<'_, Rounded> {
+        self.rounded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The threads, for loops without scratch memory.

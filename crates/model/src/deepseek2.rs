@@ -9,6 +9,7 @@ mod router;
 mod weights;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use perigee_arch::{Config, Inventory};
 use perigee_cpu::{Absorbed, Expanded, Experts, LatentShape, Workers, scratch_len};
@@ -73,6 +74,23 @@ impl Deepseek2 {
     /// The hyper-parameters.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Packs every weight that has a packed form. `progress(done, total)` counts bytes of the
+    /// file.
+    pub(crate) fn pack(&mut self, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<(), LoadError> {
+        let mut linears = self.weights.multiplied();
+        linears.retain(|linear| linear.packed_bytes().is_some());
+        let total = linears.iter().map(|l| l.tensor().n_bytes as u64).sum();
+        let done = AtomicU64::new(0);
+        progress(0, total);
+        for linear in linears {
+            linear.pack(self.workers.pool(), &|n| {
+                let n = n as u64;
+                progress(done.fetch_add(n, Ordering::Relaxed) + n, total);
+            })?;
+        }
+        Ok(())
     }
 
     /// The threads of the forward pass.

@@ -15,7 +15,7 @@ mod workspace;
 pub use batch::{Batch, BlockId, Outputs, Run};
 pub use deepseek2::Deepseek2;
 pub use error::{ForwardError, LoadError};
-pub use load::{LoadMode, LoadOptions, load};
+pub use load::{LoadMode, LoadOptions, load, packed_bytes};
 pub use observer::Observer;
 
 /// What the engine needs to know to schedule.

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use perigee_cpu::{Matrix, Stack, Workers, matmul};
+use perigee_cpu::{Matrix, Stack, Workers, matmul, pack};
 use perigee_gguf::{Gguf, Tensor};
+use perigee_topology::{Machine, Pool, ZeroedBytes};
 
 use crate::{LoadError, Observer};
 
@@ -22,10 +23,12 @@ pub(crate) struct Linear {
     observer: Option<Arc<dyn Observer>>,
 }
 
-/// The memory of a weight. Packed forms join here.
+/// The memory of a weight.
 enum Storage {
     /// The bytes of the file.
     Mapped { gguf: Arc<Gguf>, tensor: Tensor },
+    /// Rows interleaved for the kernels, in memory of our own.
+    Packed { tensor: Tensor, bytes: ZeroedBytes },
 }
 
 impl Linear {
@@ -68,10 +71,56 @@ impl Linear {
     /// Shows the observer, if there is one, inputs of matrix `item`: `[n, n_in]`.
     pub(crate) fn show(&self, item: usize, inputs: &[f32]) {
         if let Some(observer) = &self.observer {
-            let Storage::Mapped { tensor, .. } = &self.storage;
             let LinearShape { n_in, n_items, .. } = self.shape;
-            observer.inputs(&tensor.name, n_items, item, n_in, inputs);
+            observer.inputs(&self.tensor().name, n_items, item, n_in, inputs);
         }
+    }
+
+    /// Bytes of the packed form; `None` for a type or shape that has none.
+    pub(crate) fn packed_bytes(&self) -> Option<usize> {
+        let LinearShape {
+            n_in,
+            n_out,
+            n_items,
+        } = self.shape;
+        Stack::packed_bytes(self.tensor().kind, n_in, n_out, n_items)
+    }
+
+    /// The tensor of the file.
+    pub(crate) fn tensor(&self) -> &Tensor {
+        match &self.storage {
+            Storage::Mapped { tensor, .. } | Storage::Packed { tensor, .. } => tensor,
+        }
+    }
+
+    /// Packs the weight into memory of our own, if its type and shape can be packed.
+    /// `progress(n)` counts bytes of the file.
+    pub(crate) fn pack(
+        &mut self,
+        pool: &Pool,
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Result<(), LoadError> {
+        let Storage::Mapped { gguf, tensor } = &self.storage else {
+            return Ok(());
+        };
+        let Some(n_bytes) = self.packed_bytes() else {
+            return Ok(());
+        };
+        let mut bytes = ZeroedBytes::new(n_bytes).map_err(|_| LoadError::OutOfMemory {
+            what: "the packed weights",
+            n_bytes: n_bytes as u64,
+            limit: Machine::memory_limit().unwrap_or(0),
+        })?;
+        pack(
+            pool,
+            tensor.kind,
+            self.shape.n_in,
+            (gguf.bytes(tensor), &mut bytes),
+            progress,
+        );
+        let tensor = tensor.clone();
+        self.storage = Storage::Packed { tensor, bytes };
+        Ok(())
     }
 
     /// All matrices.
@@ -84,6 +133,10 @@ impl Linear {
         match &self.storage {
             Storage::Mapped { gguf, tensor } => {
                 Stack::new(tensor.kind, n_in, n_out, n_items, gguf.bytes(tensor))
+            }
+            Storage::Packed { tensor, bytes } => {
+                Stack::packed(tensor.kind, n_in, n_out, n_items, bytes)
+                    .expect("`pack` packed this shape of this kind")
             }
         }
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use perigee_arch::{Config, Inventory, KvKind};
-use perigee_gguf::Gguf;
+use perigee_cpu::Stack;
+use perigee_gguf::{Gguf, Tensor};
 use perigee_placement::{Home, Plan};
 use perigee_topology::{Machine, Pool};
 
@@ -18,6 +19,9 @@ use crate::{Deepseek2, LoadError, Observer};
 pub enum LoadMode {
     /// In the mapped file, in file order, shared with the page cache.
     Map,
+    /// In memory of the process, their rows interleaved for the fastest kernels; types without
+    /// a packed layout stay mapped.
+    Pack,
 }
 
 /// Decisions made before loading.
@@ -65,11 +69,23 @@ pub fn load(
     let inventory = perigee_arch::inventory(&gguf, &config)?;
     check_plan(plan, &inventory)?;
     let latent = latent_shape(&config, options.kv);
-    let model = Deepseek2::new(&gguf, config, &inventory, latent, options)?;
+    let mut model = Deepseek2::new(&gguf, config, &inventory, latent, options)?;
     match options.load {
         LoadMode::Map => touch_pages(&gguf, &inventory, model.workers().pool(), progress),
+        LoadMode::Pack => model.pack(progress)?,
     }
     Ok(model)
+}
+
+/// Bytes of memory that [`LoadMode::Pack`] takes at most for a file.
+pub fn packed_bytes(gguf: &Gguf) -> u64 {
+    let packed = |tensor: &Tensor| {
+        let (n_in, rows) = tensor.shape.split_first()?;
+        let n_rows = rows.iter().product::<u64>();
+        Stack::packed_bytes(tensor.kind, *n_in as usize, n_rows as usize, 1)
+    };
+    let sizes = gguf.tensors().iter().filter_map(packed);
+    sizes.map(|size| size as u64).sum()
 }
 
 fn check_options(options: &LoadOptions) -> Result<(), LoadError> {

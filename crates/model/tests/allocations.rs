@@ -35,6 +35,12 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn a_hundred_decode_steps_allocate_nothing() {
+    for load in [LoadMode::Map, LoadMode::Pack] {
+        check(load);
+    }
+}
+
+fn check(load_mode: LoadMode) {
     let kinds = Kinds::uniform(QuantKind::Q8_0);
     let gguf = Synthetic::new(shapes::kimi_top4()).kinds(kinds).gguf();
     let config = Config::from_metadata(gguf.metadata()).unwrap();
@@ -51,7 +57,7 @@ fn a_hundred_decode_steps_allocate_nothing() {
         ubatch: 160,
         max_output_rows: 2,
         deterministic: false,
-        load: LoadMode::Map,
+        load: load_mode,
         observer: None,
     };
     let mut model = load(Arc::clone(&gguf), &plan, &options, &|_, _| ()).unwrap();

@@ -46,6 +46,9 @@ pub const CHUNK_LEN: usize = 32;
 /// Columns of a block of the larger kind.
 const SUPER_BLOCK: usize = crate::super_block::SUPER_BLOCK;
 
+/// No block of a file with its row's scale is longer.
+const MAX_BLOCK_ROW: usize = 256;
+
 /// The float scale of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
@@ -282,6 +285,30 @@ impl Layout {
             for (row, parts) in rows.chunks_exact_mut(row_bytes).zip(&parts) {
                 let start = kind.row_meta_bytes() + b * kind.block_bytes();
                 self.put_together(parts, &mut row[start..start + kind.block_bytes()]);
+            }
+        }
+    }
+
+    /// Decodes a group of `n_in` columns to `out: [16, n_in]`, as [`QuantKind::dequantize_row`]
+    /// decodes the rows of the file.
+    ///
+    /// # Panics
+    /// When a length does not fit.
+    pub fn dequantize(&self, kind: QuantKind, group: &[u8], n_in: usize, out: &mut [f32]) {
+        assert_eq!(self.group_bytes(n_in), Some(group.len()), "{}", kind.name());
+        assert_eq!(out.len(), GROUP_ROWS * n_in);
+        let (meta, blocks) = group.split_at(self.group_meta_bytes());
+        let meta_bytes = kind.row_meta_bytes();
+        let mut parts = [Parts::EMPTY; GROUP_ROWS];
+        let mut row = [0; MAX_BLOCK_ROW];
+        let row = &mut row[..meta_bytes + kind.block_bytes()];
+        for (b, block) in blocks.chunks_exact(self.block_bytes()).enumerate() {
+            self.fetch(block, &mut parts);
+            for (r, parts) in parts.iter().enumerate() {
+                row[..meta_bytes].copy_from_slice(&meta[r * meta_bytes..(r + 1) * meta_bytes]);
+                self.put_together(parts, &mut row[meta_bytes..]);
+                let start = r * n_in + b * self.block_len;
+                kind.dequantize_row(row, &mut out[start..start + self.block_len]);
             }
         }
     }

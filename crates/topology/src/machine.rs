@@ -18,19 +18,26 @@ impl Machine {
     pub fn memory_limit() -> Option<u64> {
         let ram = fs::read_to_string("/proc/meminfo")
             .ok()
-            .and_then(|text| ram_bytes(&text));
+            .and_then(|text| field_bytes(&text, "MemTotal:"));
         let cgroup = fs::read_to_string("/sys/fs/cgroup/memory.max")
             .ok()
             .and_then(|text| text.trim().parse().ok());
         ram.into_iter().chain(cgroup).min()
     }
+
+    /// Bytes of memory that could be taken now without swapping; the file cache counts as free.
+    /// `None` where the system does not say.
+    pub fn available_memory() -> Option<u64> {
+        let free = fs::read_to_string("/proc/meminfo")
+            .ok()
+            .and_then(|text| field_bytes(&text, "MemAvailable:"))?;
+        Some(free.min(Self::memory_limit()?))
+    }
 }
 
-/// `MemTotal` of `/proc/meminfo`, in bytes.
-fn ram_bytes(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+/// A field of `/proc/meminfo`, in bytes.
+fn field_bytes(meminfo: &str, field: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -42,9 +49,9 @@ mod tests {
     #[test]
     fn memory_total_is_read_in_bytes() {
         let text = "MemTotal:       16316412 kB\nMemFree:          524288 kB\n";
-        assert_eq!(ram_bytes(text), Some(16_316_412 * 1024));
-        assert_eq!(ram_bytes("MemFree: 1 kB\n"), None);
-        assert_eq!(ram_bytes("MemTotal: lots\n"), None);
+        assert_eq!(field_bytes(text, "MemTotal:"), Some(16_316_412 * 1024));
+        assert_eq!(field_bytes("MemFree: 1 kB\n", "MemTotal:"), None);
+        assert_eq!(field_bytes("MemTotal: lots\n", "MemTotal:"), None);
     }
 
     #[test]

@@ -47,9 +47,23 @@ pub(crate) struct ModelArgs {
     /// Layers to place on GPUs (short form: -ngl); this build computes on the CPU
     #[arg(long, value_name = "N", env = "PERIGEE_GPU_LAYERS")]
     pub(crate) gpu_layers: Option<usize>,
+    /// Where weights stay: mapped in the file, packed in memory for the fastest kernels, or
+    /// packed when they fit with room to spare (--no-mmap and --mmap mean pack and map) [default: auto]
+    #[arg(long, value_name = "HOW", env = "PERIGEE_LOAD")]
+    pub(crate) load: Option<LoadHow>,
     /// Output that does not depend on batch, threads, slots or the prefix cache
     #[arg(long, env = "PERIGEE_DETERMINISTIC")]
     pub(crate) deterministic: bool,
+}
+
+/// Where weights stay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LoadHow {
+    #[default]
+    Auto,
+    Map,
+    Pack,
 }
 
 /// KV element types.
@@ -88,6 +102,7 @@ impl ModelArgs {
             cpu_moe: self.cpu_moe || file.cpu_moe,
             n_cpu_moe: self.n_cpu_moe.or(file.n_cpu_moe),
             gpu_layers: self.gpu_layers.or(file.gpu_layers),
+            load: self.load.or(file.load),
             deterministic: self.deterministic || file.deterministic,
         }
     }

@@ -11,24 +11,54 @@ const TOP_K: usize = 3;
 struct Layer {
     gate_up: (Vec<u8>, Vec<f32>),
     down: (Vec<u8>, Vec<f32>),
+    /// The same as `gate_up` and `down`, packed.
+    packed: [Vec<u8>; 2],
+    use_packed: [bool; 2],
+}
+
+/// Rows of Q8_0 in groups of 16.
+fn packed(rows: &[u8], n_in: usize) -> Vec<u8> {
+    let layout = QuantKind::Q8_0.layout().unwrap();
+    // A permutation: groups are as long as their rows.
+    let mut groups = vec![0; rows.len()];
+    let size = layout.group_bytes(n_in).unwrap();
+    for (rows, group) in rows.chunks_exact(size).zip(groups.chunks_exact_mut(size)) {
+        layout.pack(QuantKind::Q8_0, rows, group);
+    }
+    groups
 }
 
 impl Layer {
-    fn new() -> Self {
+    fn new(use_packed: [bool; 2]) -> Self {
         let kind = QuantKind::Q8_0;
+        let gate_up = quantized_noise(kind, HIDDEN, N_EXPERTS * 2 * WIDTH, 1);
+        let down = quantized_noise(kind, WIDTH, N_EXPERTS * HIDDEN, 2);
+        let packed = [packed(&gate_up.0, HIDDEN), packed(&down.0, WIDTH)];
         Self {
-            gate_up: quantized_noise(kind, HIDDEN, N_EXPERTS * 2 * WIDTH, 1),
-            down: quantized_noise(kind, WIDTH, N_EXPERTS * HIDDEN, 2),
+            gate_up,
+            down,
+            packed,
+            use_packed,
         }
     }
 
     fn experts(&self) -> Experts<'_> {
         let kind = QuantKind::Q8_0;
-        let both = Stack::new(kind, HIDDEN, 2 * WIDTH, N_EXPERTS, &self.gate_up.0);
+        let [gate_up, down] = [
+            (HIDDEN, 2 * WIDTH, &self.gate_up.0, 0),
+            (WIDTH, HIDDEN, &self.down.0, 1),
+        ]
+        .map(|(n_in, n_rows, rows, i)| {
+            if self.use_packed[i] {
+                Stack::packed(kind, n_in, n_rows, N_EXPERTS, &self.packed[i]).unwrap()
+            } else {
+                Stack::new(kind, n_in, n_rows, N_EXPERTS, rows)
+            }
+        });
         Experts {
-            gate: both.narrow(0..WIDTH),
-            up: both.narrow(WIDTH..2 * WIDTH),
-            down: Stack::new(kind, WIDTH, HIDDEN, N_EXPERTS, &self.down.0),
+            gate: gate_up.narrow(0..WIDTH),
+            up: gate_up.narrow(WIDTH..2 * WIDTH),
+            down,
         }
     }
 
@@ -76,7 +106,18 @@ fn routes(n_tokens: usize) -> Vec<Route> {
 
 #[test]
 fn experts_add_their_weighted_outputs_whatever_the_batch() {
-    let layer = Layer::new();
+    for (use_packed, bound) in [
+        ([false; 2], 2e-6),
+        // Activations of 8 bits.
+        ([true, false], 2e-2),
+        ([false, true], 2e-2),
+        ([true; 2], 2e-2),
+    ] {
+        check_experts(&Layer::new(use_packed), bound);
+    }
+}
+
+fn check_experts(layer: &Layer, bound: f64) {
     for n_tokens in [1, 2, 23] {
         let (routes, x) = (routes(n_tokens), noise(n_tokens * HIDDEN, 3));
         let together = layer.forward(2, &routes, &x);
@@ -85,7 +126,7 @@ fn experts_add_their_weighted_outputs_whatever_the_batch() {
             let x = &x[t * HIDDEN..][..HIDDEN];
             let got = &together[t * HIDDEN..][..HIDDEN];
             let error = nrmse(got, &layer.plain(routes, x));
-            assert!(error < 2e-6, "token {t} of {n_tokens}: {error}");
+            assert!(error < bound, "token {t} of {n_tokens}: {error}");
             assert_eq!(bits(&layer.forward(1, routes, x)), bits(got));
         }
     }

@@ -109,3 +109,104 @@ fn overlapping_output_rows_are_refused() {
     let (x, mut y) = ([0.0; 8], [0.0; 8]);
     matmul_stack(&workers(1, 1), stack, 1, (&x, at(1)), (&mut y, at(3)));
 }
+
+/// `n_items` matrices of noise, in the order of the file and packed.
+fn packed_noise(kind: QuantKind, (n_in, n_rows, n_items): (usize, usize, usize)) -> [Vec<u8>; 2] {
+    let (rows, _) = quantized_noise(kind, n_in, n_rows * n_items, 5);
+    let layout = kind.layout().unwrap();
+    let group_bytes = layout.group_bytes(n_in).unwrap();
+    let mut packed = vec![0; Stack::packed_bytes(kind, n_in, n_rows, n_items).unwrap()];
+    let groups = packed.chunks_exact_mut(group_bytes);
+    for (rows, group) in rows
+        .chunks_exact(16 * kind.row_bytes(n_in).unwrap())
+        .zip(groups)
+    {
+        layout.pack(kind, rows, group);
+    }
+    [rows, packed]
+}
+
+#[test]
+fn packed_products_have_the_canonical_bits_for_any_batch_and_threads() {
+    for (kind, n_in) in [
+        (QuantKind::Q8_0, 96),
+        (QuantKind::Iq3K, 512),
+        (QuantKind::Q4K, 256),
+    ] {
+        let (n_rows, n_items, n_tokens) = (64, 3, 21);
+        let [rows, packed] = packed_noise(kind, (n_in, n_rows, n_items));
+        let stack = Stack::packed(kind, n_in, n_rows, n_items, &packed).unwrap();
+        let stack = stack.narrow(16..64);
+        let x = noise(n_tokens * n_items * n_in, 6);
+        let x_at = At {
+            start: 0,
+            token: n_items * n_in,
+            item: n_in,
+        };
+        let y_at = At {
+            start: 0,
+            token: n_items * 48,
+            item: 48,
+        };
+        let layout = kind.layout().unwrap();
+        let form = layout.form();
+        let mut expected = vec![0.0; n_tokens * n_items * 48];
+        let mut rounded = vec![0; form.row_bytes(n_in)];
+        let row_bytes = kind.row_bytes(n_in).unwrap();
+        for (i, x) in x.chunks_exact(n_in).enumerate() {
+            form.quantize(x, &mut rounded);
+            let first = (i % n_items) * n_rows + 16;
+            for o in 0..48 {
+                let row = &rows[(first + o) * row_bytes..][..row_bytes];
+                let y = perigee_quant::packed::dot_row(kind, layout, row, n_in, &rounded);
+                expected[i * 48 + o] = y;
+            }
+        }
+        for n_threads in [1, 3] {
+            let workers = Workers::new(n_threads, 0);
+            let mut y = vec![f32::NAN; expected.len()];
+            matmul_stack(&workers, stack, n_tokens, (&x, x_at), (&mut y, y_at));
+            assert_eq!(bits(&y), bits(&expected), "{}", kind.name());
+            let mut alone = vec![f32::NAN; n_items * 48];
+            let last = &x[(n_tokens - 1) * n_items * n_in..];
+            matmul_stack(&workers, stack, 1, (last, x_at), (&mut alone, y_at));
+            assert_eq!(
+                bits(&alone),
+                bits(&expected[(n_tokens - 1) * n_items * 48..])
+            );
+        }
+    }
+}
+
+/// What reads packed weights as floats sees what the file holds.
+#[test]
+fn transposed_products_of_packed_and_plain_rows_are_equal() {
+    let (n_in, n_rows, n_items) = (64, 32, 2);
+    let [rows, packed] = packed_noise(QuantKind::Q8_0, (n_in, n_rows, n_items));
+    let plain = Stack::new(QuantKind::Q8_0, n_in, n_rows, n_items, &rows);
+    let packed = Stack::packed(QuantKind::Q8_0, n_in, n_rows, n_items, &packed).unwrap();
+    let x = noise(5 * n_items * n_rows, 7);
+    let at = |len| At {
+        start: 0,
+        token: n_items * len,
+        item: len,
+    };
+    let product = |stack| {
+        let mut y = vec![f32::NAN; 5 * n_items * n_in];
+        let x = (&x[..], at(n_rows));
+        matmul_stack_transposed(&workers(2, n_in), stack, 5, x, (&mut y, at(n_in)));
+        bits(&y)
+    };
+    assert_eq!(product(plain), product(packed));
+}
+
+#[test]
+fn odd_shapes_and_types_without_a_layout_stay_unpacked() {
+    assert_eq!(Stack::packed_bytes(QuantKind::Q8_0, 64, 17, 1), None);
+    assert_eq!(Stack::packed_bytes(QuantKind::F32, 64, 16, 1), None);
+    assert_eq!(Stack::packed_bytes(QuantKind::Iq3K, 128, 16, 1), None);
+    assert_eq!(
+        Stack::packed_bytes(QuantKind::Iq3K, 256, 32, 3),
+        Some(6 * 1856)
+    );
+}

@@ -3,7 +3,8 @@ use std::time::Instant;
 use perigee_quant::QuantKind;
 use perigee_quant::packed::{GROUP_ROWS, Layout, dot_row};
 
-use super::*;
+use super::activations::quantize;
+use super::kernels::kernel;
 use crate::noise::noise;
 use crate::simd::isa::Isa;
 

@@ -25,7 +25,7 @@ impl Quads for Avx512 {
 
     #[inline(always)]
     unsafe fn zero() -> Self::V {
-        // SAFETY (here and in all functions below): the instruction set and good pointers are
+        // SAFETY: here and in all functions below the instruction set and good pointers are
         // promised by the caller.
         unsafe { _mm512_setzero_si512() }
     }
@@ -243,7 +243,7 @@ impl<const VNNI: bool> Quads for Avx2<VNNI> {
 
     #[inline(always)]
     unsafe fn zero() -> Self::V {
-        // SAFETY (here and in all functions below): the instruction set and good pointers are
+        // SAFETY: here and in all functions below the instruction set and good pointers are
         // promised by the caller.
         unsafe { [_mm256_setzero_si256(); 2] }
     }

@@ -27,6 +27,33 @@ impl Weights {
     }
 }
 
+impl Weights {
+    /// The weights that activations are multiplied with.
+    pub(super) fn multiplied(&mut self) -> Vec<&mut Linear> {
+        let mut linears = Vec::new();
+        for layer in &mut self.layers {
+            let attention = &mut layer.attention;
+            match &mut attention.query {
+                Query::Lora { q_a, q_b, .. } => linears.extend([q_a, q_b]),
+                Query::Direct(direct) => linears.push(direct),
+            }
+            linears.push(&mut attention.kv_a);
+            // The joined form is read transposed, which packed rows are not made for.
+            if let KvUp::Split { k_b, v_b } = &mut attention.kv_up {
+                linears.extend([k_b, v_b]);
+            }
+            linears.push(&mut attention.output);
+            match &mut layer.ffn {
+                FeedForward::Dense(dense) => linears.extend(dense.linears()),
+                FeedForward::Moe(moe) => linears.extend(moe.linears()),
+            }
+        }
+        // An embedding that serves as head too is read row by row, from the file.
+        linears.extend(&mut self.output);
+        linears
+    }
+}
+
 /// One decoder layer.
 pub(super) struct Layer {
     pub(super) attention: Attention,
@@ -107,6 +134,12 @@ pub(super) struct SwiGlu {
     pub(super) down: Linear,
 }
 
+impl SwiGlu {
+    fn linears(&mut self) -> [&mut Linear; 3] {
+        [&mut self.gate, &mut self.up, &mut self.down]
+    }
+}
+
 /// A mixture of experts.
 pub(super) struct Moe {
     /// `[hidden → n_routed_experts]`.
@@ -129,6 +162,17 @@ enum GateUp {
 }
 
 impl Moe {
+    fn linears(&mut self) -> Vec<&mut Linear> {
+        let mut linears = vec![&mut self.router];
+        match &mut self.gate_up {
+            GateUp::Separate { gate, up } => linears.extend([gate, up]),
+            GateUp::Merged(both) => linears.push(both),
+        }
+        linears.push(&mut self.down);
+        linears.extend(self.shared.iter_mut().flat_map(SwiGlu::linears));
+        linears
+    }
+
     /// The routed experts.
     pub(super) fn experts(&self) -> perigee_cpu::Experts<'_> {
         let (gate, up) = match &self.gate_up {

@@ -28,6 +28,13 @@ fn packing_keeps_every_bit() {
             let mut back = vec![0x5A; rows.len()];
             layout.unpack(kind, &group, &mut back);
             assert!(back == rows, "{}", kind.name());
+            let (mut expected, mut values) = (vec![0.0; n_in], vec![0.0; GROUP_ROWS * n_in]);
+            layout.dequantize(kind, &group, n_in, &mut values);
+            for (row, values) in rows.chunks_exact(row_bytes).zip(values.chunks_exact(n_in)) {
+                kind.dequantize_row(row, &mut expected);
+                let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits();
+                assert!(values.iter().zip(&expected).all(same), "{}", kind.name());
+            }
         }
     }
 }

@@ -1,0 +1,125 @@
+//! `y = W·x` with packed rows.
+
+use std::ops::Range;
+
+use perigee_quant::packed::{GROUP_ROWS, Layout};
+use perigee_topology::DisjointMut;
+
+use super::activations::Rows;
+use super::kernels::{Kernel, MAX_COLUMNS, kernel};
+use crate::matmul::At;
+use crate::simd::isa::Isa;
+use crate::{Matrix, Stack, Workers};
+
+/// Multiplications that are worth a task: 8 µs of memory at 14 GB/s and 8 bits.
+const TASK_MACS: usize = 100_000;
+/// Groups of a task when there are many tokens, so that activations in the cache meet as many
+/// rows as fit beside them.
+const MOST_GROUPS: usize = 8;
+/// Activations that stay in the second-level cache while they meet the groups of a task.
+const TILE_BYTES: usize = 256 << 10;
+
+/// The kernels for packed weights on this machine.
+pub(super) fn best_kernel(stack: &Stack<'_>) -> Kernel {
+    kernel(stack.kind(), Isa::best()).expect("packed weights have kernels")
+}
+
+/// Groups of a task whose weights meet `n_columns` rows of activations.
+pub(super) fn groups_per_task(n_in: usize, n_columns: usize, n_groups: usize) -> usize {
+    let group_macs = GROUP_ROWS * n_in * n_columns.max(1);
+    let needed = TASK_MACS.div_ceil(group_macs).max(n_columns.div_ceil(8));
+    needed.min(MOST_GROUPS).min(n_groups).max(1)
+}
+
+/// Rows of activations that are used together before the next ones.
+fn columns_per_tile(n_in: usize) -> usize {
+    (TILE_BYTES / n_in).next_multiple_of(MAX_COLUMNS)
+}
+
+/// Calls `body(group, first, y)` with the dot products `y[j][r]` of row r of the group and
+/// column `first + j`, for all the groups and columns, up to 8 columns at a time.
+///
+/// `column(i)` is a row of `n_in` activations in the form of the matrix.
+pub(super) fn for_products(
+    kernel: &Kernel,
+    matrix: &Matrix<'_>,
+    groups: Range<usize>,
+    n_columns: usize,
+    column: &dyn Fn(usize) -> *const u8,
+    mut body: impl FnMut(usize, usize, &mut [[f32; GROUP_ROWS]]),
+) {
+    let n_in = matrix.n_in();
+    let tile = columns_per_tile(n_in);
+    for start in (0..n_columns).step_by(tile) {
+        let end = n_columns.min(start + tile);
+        for group in groups.clone() {
+            let weights = matrix.group(group).as_ptr();
+            for first in (start..end).step_by(MAX_COLUMNS) {
+                let n = MAX_COLUMNS.min(end - first);
+                let mut x = [std::ptr::null(); MAX_COLUMNS];
+                for (j, x) in x[..n].iter_mut().enumerate() {
+                    *x = column(first + j);
+                }
+                let mut y = [[0.0; GROUP_ROWS]; MAX_COLUMNS];
+                // SAFETY: the kernel is one of this CPU (`best_kernel`); the matrix has whole
+                // groups of `n_in` columns, and the columns are whole rows of activations in
+                // the form of the layout (`Rounded::fill` with that form and length).
+                unsafe { kernel.dot(weights, n_in, &x[..n], &mut y[..n]) };
+                body(group, first, &mut y[..n]);
+            }
+        }
+    }
+}
+
+/// `y[t, h, o] = Σ_i w[h][o, i] · x[t, h, i]` with packed matrices; see
+/// [`matmul_stack`](crate::matmul_stack).
+pub(crate) fn product(
+    workers: &Workers,
+    (w, layout): (Stack<'_>, &Layout),
+    n_tokens: usize,
+    (x, x_at): (&[f32], At),
+    (y, y_at): (&mut [f32], At),
+) {
+    let (n_in, n_items) = (w.n_in(), w.n_items());
+    let mut rounded = workers.rounded();
+    let row = |i: usize| &x[x_at.row(i / n_items, i % n_items)..][..n_in];
+    let [rows] = rounded.fill(workers, [layout.form()], (n_tokens * n_items, n_in), &row);
+    multiply(workers, w, n_tokens, rows, (y, y_at));
+}
+
+/// [`product`] with rounded activations, `[n_tokens, n_items]` of them.
+fn multiply(
+    workers: &Workers,
+    w: Stack<'_>,
+    n_tokens: usize,
+    rows: Rows<'_>,
+    (y, y_at): (&mut [f32], At),
+) {
+    let n_items = w.n_items();
+    let n_groups = w.n_rows() / GROUP_ROWS;
+    let per_task = groups_per_task(w.n_in(), n_tokens, n_groups);
+    let n_tasks = n_groups.div_ceil(per_task);
+    let kernel = best_kernel(&w);
+    let y = DisjointMut::new(y);
+    workers.pool().for_each(n_tasks * n_items, &|task| {
+        let (item, first) = (task / n_tasks, task % n_tasks * per_task);
+        let groups = first..n_groups.min(first + per_task);
+        let column = |t: usize| rows.row(t * n_items + item);
+        let matrix = w.item(item);
+        for_products(
+            &kernel,
+            &matrix,
+            groups,
+            n_tokens,
+            &column,
+            |group, t, sums| {
+                for (j, sums) in sums.iter().enumerate() {
+                    let start = y_at.row(t + j, item) + group * GROUP_ROWS;
+                    // SAFETY: a (token, item, row) belongs to one task, and `y_at` keeps items and
+                    // tokens apart (asserted by the caller).
+                    unsafe { y.range(start, GROUP_ROWS) }.copy_from_slice(sums);
+                }
+            },
+        );
+    });
+}
