@@ -38,7 +38,11 @@ fn model_from(gguf: &Arc<Gguf>, kv: QuantKind, options: &LoadOptions) -> Deepsee
         rope_dim: config.qk_rope_head_dim,
         kind: kv,
     };
-    Deepseek2::new(gguf, config, &inventory, latent, options).unwrap()
+    let mut model = Deepseek2::new(gguf, config, &inventory, latent, options).unwrap();
+    if options.load == LoadMode::Pack {
+        model.pack(&|_, _| ()).unwrap();
+    }
+    model
 }
 
 fn model(synthetic: &Synthetic, kv: QuantKind, options: &LoadOptions) -> Deepseek2 {

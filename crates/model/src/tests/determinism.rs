@@ -5,7 +5,7 @@ use perigee_quant::QuantKind;
 use perigee_testkit::{Kinds, Synthetic, shapes};
 
 use super::{Sequence, bits, forward, model, options, run, tokens};
-use crate::{Batch, BlockId, LoadOptions, Model, Outputs};
+use crate::{Batch, BlockId, LoadMode, LoadOptions, Model, Outputs};
 
 fn synthetic() -> Synthetic {
     Synthetic::new(shapes::kimi_top4()).kinds(Kinds::uniform(QuantKind::Q8_0))
@@ -15,6 +15,7 @@ fn deterministic(n_threads: usize) -> LoadOptions {
     LoadOptions {
         n_threads,
         deterministic: true,
+        load: LoadMode::Pack,
         ..options()
     }
 }
@@ -24,12 +25,22 @@ fn deterministic(n_threads: usize) -> LoadOptions {
 fn chunks_and_threads_do_not_change_a_bit() {
     let synthetic = synthetic();
     let tokens = tokens(290, 1);
-    let mut one = model(&synthetic, QuantKind::F16, &deterministic(1));
-    let want = bits(&run(&mut one, &tokens, 290));
-    for (n_threads, chunk_len) in [(1, 1), (2, 1), (2, 7), (1, 64), (3, 129), (2, 290)] {
-        let mut model = model(&synthetic, QuantKind::F16, &deterministic(n_threads));
-        let got = bits(&run(&mut model, &tokens, chunk_len));
-        assert!(got == want, "{n_threads} threads, chunks of {chunk_len}");
+    for load in [LoadMode::Map, LoadMode::Pack] {
+        let model = |n_threads| {
+            let options = LoadOptions {
+                load,
+                ..deterministic(n_threads)
+            };
+            model(&synthetic, QuantKind::F16, &options)
+        };
+        let want = bits(&run(&mut model(1), &tokens, 290));
+        for (n_threads, chunk_len) in [(1, 1), (2, 1), (2, 7), (1, 64), (3, 129), (2, 290)] {
+            let got = bits(&run(&mut model(n_threads), &tokens, chunk_len));
+            assert!(
+                got == want,
+                "{load:?}: {n_threads} threads, chunks of {chunk_len}"
+            );
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use perigee_testkit::reference::{self, Reference};
 use perigee_testkit::{Kinds, Synthetic, norms, shapes};
 
 use super::{forward, model, options, rows, run, tokens};
-use crate::{Batch, BlockId, LoadOptions, Outputs};
+use crate::{Batch, BlockId, LoadMode, LoadOptions, Outputs};
 
 const ROUNDING: f64 = 1e-5;
 
@@ -100,6 +100,35 @@ fn quantised_weights_agree() {
     ] {
         let synthetic = Synthetic::new(shapes::kimi()).kinds(Kinds::uniform(kind));
         check(&synthetic, 5, QuantKind::F32, ROUNDING);
+    }
+}
+
+/// Packed weights meet activations of 8 bits: some hundredths of the logits' spread, and
+/// distributions that are closer than 5e-3.
+#[test]
+fn packed_weights_are_close_in_both_forms_of_attention() {
+    for kind in [QuantKind::Q8_0, QuantKind::Q4_0, QuantKind::Iq4Nl] {
+        let synthetic = Synthetic::new(shapes::kimi()).kinds(Kinds::uniform(kind));
+        let tokens = tokens(150, 4);
+        let want = reference::forward(&synthetic.gguf(), synthetic.config(), &tokens, 0);
+        for (load, deterministic) in [
+            (LoadMode::Map, false),
+            (LoadMode::Pack, false),
+            (LoadMode::Pack, true),
+        ] {
+            let options = LoadOptions {
+                load,
+                deterministic,
+                ..options()
+            };
+            let mut model = model(&synthetic, QuantKind::F32, &options);
+            let logits = rows(&run(&mut model, &tokens, 150), &model);
+            let error = norms::nrmse(&logits, &want);
+            let kl = norms::mean_kl(&logits, &want);
+            let what = format!("{} {load:?} {deterministic}: {error}, {kl}", kind.name());
+            assert!((error > 1e-4) == (load == LoadMode::Pack), "{what}");
+            assert!(error < 4e-2 && kl < 5e-3, "{what}");
+        }
     }
 }
 
