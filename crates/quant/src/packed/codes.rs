@@ -1,6 +1,6 @@
 //! How the codes of 32 columns of 16 rows lie in vectors.
 
-use super::{CHUNK_LEN, GROUP_ROWS};
+use super::{CHUNK_LEN, GROUP_ROWS, SUPER_BLOCK};
 
 /// Bytes of a vector: four of each row.
 const VECTOR: usize = 4 * GROUP_ROWS;
@@ -64,67 +64,92 @@ impl Codes {
 
     /// Stores the codes of chunk `chunk` of a block into its zeroed code bytes.
     pub(crate) fn store(self, rows: &[&[u8]; GROUP_ROWS], chunk: usize, block: &mut [u8]) {
+        let mut q = [[0; VECTOR]; 8];
         for (r, codes) in rows.iter().enumerate() {
-            self.for_bits(chunk, r, |i, mask, shift, to, at| {
-                block[at] |= (codes[i] >> shift & mask) << to;
-            });
+            for (quad, codes) in q.iter_mut().zip(codes.as_chunks::<4>().0) {
+                quad[4 * r..4 * r + 4].copy_from_slice(codes);
+            }
         }
-    }
-
-    /// Adds the codes of chunk `chunk` to zeroed rows.
-    pub(crate) fn fetch(
-        self,
-        block: &[u8],
-        chunk: usize,
-        rows: &mut [[u8; CHUNK_LEN]; GROUP_ROWS],
-    ) {
-        for (r, codes) in rows.iter_mut().enumerate() {
-            self.for_bits(chunk, r, |i, mask, shift, to, at| {
-                codes[i] |= (block[at] >> to & mask) << shift;
-            });
+        if self == Self::Pairs {
+            let shared = &mut block[self.shared_start(chunk)..][..VECTOR];
+            let high = combine(|i| (0..4).fold(0, |bits, n| bits | (q[n][i] >> 4) << n));
+            for (to, high) in shared.iter_mut().zip(high) {
+                *to |= high << (4 * (chunk % 2));
+            }
         }
-    }
-
-    /// Calls `body(code, mask, shift, to, byte)` for every piece of a code of row `r`: the bits
-    /// `mask << shift` of the code are in the byte from bit `to` on.
-    #[inline(always)]
-    fn for_bits(self, chunk: usize, r: usize, mut body: impl FnMut(usize, u8, u32, u32, usize)) {
-        let start = chunk * self.chunk_bytes();
-        for i in 0..self.per_chunk() {
-            let (quad, c) = (i / 4, i % 4);
-            let at = |vector: usize| start + VECTOR * vector + 4 * r + c;
-            match self {
-                Self::Bits2 => body(i, 3, 0, 2 * (quad as u32 / 2), at(quad % 2)),
-                Self::Bits3 if quad % 4 < 3 => body(i, 7, 0, 3 * (quad as u32 / 4), at(quad % 4)),
-                Self::Bits3 => match quad {
-                    // The six bits `quad 3 | quad 7 << 3`, two to a vector.
-                    3 => {
-                        body(i, 3, 0, 6, at(0));
-                        body(i, 1, 2, 6, at(1));
-                    }
-                    _ => {
-                        body(i, 1, 0, 7, at(1));
-                        body(i, 3, 1, 6, at(2));
-                    }
-                },
-                Self::Bits4 => body(i, 15, 0, 4 * (quad as u32 / 4), at(quad % 4)),
-                Self::Bits5 => {
-                    body(i, 15, 0, 4 * (quad as u32 / 4), at(quad % 4));
-                    body(i, 1, 4, quad as u32, at(4));
+        let n_bytes = self.chunk_bytes();
+        let vectors = &mut block[chunk * n_bytes..][..n_bytes];
+        for (v, to) in vectors.as_chunks_mut::<VECTOR>().0.iter_mut().enumerate() {
+            *to = match self {
+                Self::Bits2 => {
+                    combine(|i| q[v][i] | q[2 + v][i] << 2 | q[4 + v][i] << 4 | q[6 + v][i] << 6)
                 }
-                Self::Bits6 if quad % 4 < 3 => body(i, 63, 0, 0, at(quad / 4 * 3 + quad % 4)),
+                Self::Bits3 => combine(|i| {
+                    let six = q[3][i] | q[7][i] << 3;
+                    q[v][i] | q[4 + v][i] << 3 | (six >> (2 * v) & 3) << 6
+                }),
+                Self::Bits4 => combine(|i| q[v][i] | q[4 + v][i] << 4),
+                Self::Bits5 if v == 4 => {
+                    combine(|i| (0..8).fold(0, |bits, n| bits | (q[n][i] >> 4) << n))
+                }
+                Self::Bits5 => combine(|i| q[v][i] & 15 | q[4 + v][i] << 4),
                 Self::Bits6 => {
-                    for p in 0..3 {
-                        body(i, 3, 2 * p, 6, at(quad / 4 * 3 + p as usize));
-                    }
+                    let (h, p) = (v / 3, v % 3);
+                    combine(|i| q[4 * h + p][i] | (q[4 * h + 3][i] >> (2 * p) & 3) << 6)
                 }
-                Self::Bits8 => body(i, 255, 0, 0, at(quad)),
+                Self::Bits8 => q[v],
+                Self::Pairs => combine(|i| q[v][i] & 15 | q[2 + v][i] << 4),
+            };
+        }
+    }
+
+    /// The codes of chunk `chunk`, the inverse of `store`.
+    pub(crate) fn fetch(self, block: &[u8], chunk: usize, rows: &mut [[u8; CHUNK_LEN]]) {
+        let n_bytes = self.chunk_bytes();
+        let v = block[chunk * n_bytes..][..n_bytes].as_chunks::<VECTOR>().0;
+        let mut high = [0; VECTOR];
+        if self == Self::Pairs {
+            let shared = &block[self.shared_start(chunk)..][..VECTOR];
+            high = combine(|i| shared[i] >> (4 * (chunk % 2)));
+        }
+        for n in 0..self.per_chunk() / 4 {
+            let (half, rest) = (n / 4, n % 4);
+            let quad = match self {
+                Self::Bits2 => combine(|i| v[n % 2][i] >> (2 * (n / 2)) & 3),
+                Self::Bits3 if rest < 3 => combine(|i| v[rest][i] >> (3 * half) & 7),
+                Self::Bits3 => {
+                    let six = combine(|i| v[0][i] >> 6 | v[1][i] >> 6 << 2 | v[2][i] >> 6 << 4);
+                    combine(|i| six[i] >> (3 * half) & 7)
+                }
+                Self::Bits4 => combine(|i| v[rest][i] >> (4 * half) & 15),
+                Self::Bits5 => combine(|i| v[rest][i] >> (4 * half) & 15 | (v[4][i] >> n & 1) << 4),
+                Self::Bits6 if rest < 3 => combine(|i| v[3 * half + rest][i] & 63),
+                Self::Bits6 => {
+                    combine(|i| (0..3).fold(0, |six, p| six | v[3 * half + p][i] >> 6 << (2 * p)))
+                }
+                Self::Bits8 => v[n],
                 Self::Pairs => {
-                    body(i, 15, 0, 4 * (quad as u32 / 2), at(quad % 2));
-                    let shared = 8 * self.chunk_bytes() + chunk / 2 * VECTOR + 4 * r + c;
-                    body(i, 1, 4, quad as u32 + 4 * (chunk as u32 % 2), shared);
+                    combine(|i| v[n % 2][i] >> (4 * (n / 2)) & 15 | (high[i] >> n & 1) << 4)
                 }
+            };
+            for (codes, quad) in rows.iter_mut().zip(quad.as_chunks::<4>().0) {
+                codes[4 * n..4 * n + 4].copy_from_slice(quad);
             }
         }
     }
+
+    /// Where the bits that two chunks share begin.
+    fn shared_start(self, chunk: usize) -> usize {
+        SUPER_BLOCK / CHUNK_LEN * self.chunk_bytes() + chunk / 2 * VECTOR
+    }
+}
+
+/// A vector, byte by byte.
+#[inline(always)]
+fn combine(byte: impl Fn(usize) -> u8) -> [u8; VECTOR] {
+    let mut vector = [0; VECTOR];
+    for (i, to) in vector.iter_mut().enumerate() {
+        *to = byte(i);
+    }
+    vector
 }
