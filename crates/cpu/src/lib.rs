@@ -30,6 +30,8 @@ pub use float_ops::{
 pub use latent::{LatentCache, LatentShape, Queries};
 pub use matmul::{At, matmul, matmul_stack, matmul_stack_transposed, scratch_len};
 pub use matrix::{Matrix, Stack};
-pub use packed::pack;
+pub use packed::{
+    KernelSpeed, clock_ghz, kernel_speed, pack, peak_macs_per_second, streamed_speed,
+};
 pub use simd::isa::Isa;
 pub use workers::Workers;

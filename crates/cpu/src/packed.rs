@@ -10,11 +10,13 @@ mod experts;
 mod kernels;
 mod pack;
 mod product;
+mod speed;
 mod unpack;
 
 pub(crate) use activations::Rounded;
 pub use pack::pack;
 pub(crate) use product::product;
+pub use speed::{KernelSpeed, clock_ghz, kernel_speed, peak_macs_per_second, streamed_speed};
 
 #[cfg(test)]
 mod tests;

@@ -273,3 +273,26 @@ unsafe fn exponents<S: Quads>(at: *const u8) -> S::F {
     // SAFETY: promised by the caller; 64 bytes.
     unsafe { S::f_load(scales.as_ptr().cast()) }
 }
+
+/// `rounds` dot products into each of a few registers; returns the number of multiplications.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`.
+#[inline(always)]
+pub(super) unsafe fn dot_registers<S: Quads>(rounds: usize) -> usize {
+    // Enough to hide the latency of the instruction, few enough for sixteen registers.
+    const CHAINS: usize = 6;
+    let a = [1i8, -1, 2, -2];
+    // SAFETY: promised by the caller; `a` has four bytes.
+    unsafe {
+        let w = S::splat(0x0102_0304);
+        let mut sums = [S::zero(); CHAINS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = S::dot::<false>(*sum, w, a.as_ptr());
+            }
+        }
+        std::hint::black_box(sums);
+    }
+    rounds * CHAINS * 4 * GROUP_ROWS
+}

@@ -3,7 +3,7 @@
 use perigee_quant::QuantKind;
 use perigee_quant::packed::{GROUP_ROWS, Layout};
 
-use super::dot::{Format, dot_group};
+use super::dot::{Format, dot_group, dot_registers};
 use super::unpack::{Bits2, Bits3, Bits4, Bits5, Bits6, Bits8, Nibbles, Pairs};
 use crate::simd::isa::Isa;
 use crate::simd::quads::Scalar;
@@ -115,14 +115,39 @@ impl<F: Format> Of<F> {
     }
 }
 
+/// Multiplies `rounds` times what registers hold, and returns how many products that were.
+///
+/// # Safety
+/// The CPU has the instruction set.
+pub(super) unsafe fn peak(isa: Isa, rounds: usize) -> usize {
+    // SAFETY: promised by the caller.
+    unsafe {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => x86::avx2_peak(rounds),
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => x86::avx_vnni_peak(rounds),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => x86::avx512_peak(rounds),
+            _ => dot_registers::<Scalar>(rounds),
+        }
+    }
+}
+
 /// [`dot_group`] in functions that may use an instruction set.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Format, GROUP_ROWS, dot_group};
+    use super::{Format, GROUP_ROWS, dot_group, dot_registers};
     use crate::simd::quads_x86::{Avx2, Avx512};
 
     macro_rules! enabled {
-        ($name:ident, $features:literal, $simd:ty) => {
+        ($name:ident, $peak:ident, $features:literal, $simd:ty) => {
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn $peak(rounds: usize) -> usize {
+                // SAFETY: this function has the instruction set.
+                unsafe { dot_registers::<$simd>(rounds) }
+            }
+
             #[target_feature(enable = $features)]
             pub(super) unsafe fn $name<F: Format, const N: usize>(
                 group: *const u8,
@@ -136,10 +161,11 @@ mod x86 {
             }
         };
     }
-    enabled!(avx2, "avx2,fma,f16c", Avx2<false>);
-    enabled!(avx_vnni, "avx2,fma,f16c,avxvnni", Avx2<true>);
+    enabled!(avx2, avx2_peak, "avx2,fma,f16c", Avx2<false>);
+    enabled!(avx_vnni, avx_vnni_peak, "avx2,fma,f16c,avxvnni", Avx2<true>);
     enabled!(
         avx512,
+        avx512_peak,
         "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi",
         Avx512
     );

@@ -1,5 +1,3 @@
-use std::time::Instant;
-
 use perigee_quant::QuantKind;
 use perigee_quant::packed::{GROUP_ROWS, Layout, dot_row};
 
@@ -99,63 +97,4 @@ fn activations_are_rounded_alike_on_every_instruction_set() {
             assert!(out == expected, "{} {}", kind.name(), isa.name());
         }
     }
-}
-
-/// Cycles for 256 weights; run with `--release --ignored kernel_speed --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn kernel_speed() {
-    let n_in = 2048;
-    let ghz = clock_ghz();
-    eprintln!("{ghz:.2} GHz");
-    for (kind, layout) in layouts() {
-        let (_, packed) = group(kind, n_in, kind.id());
-        // 256 rows: in L2.
-        let n_groups = 16;
-        let mut memory = vec![0; packed.len() * n_groups + 64];
-        let start = memory.as_ptr().align_offset(64);
-        let all = &mut memory[start..start + packed.len() * n_groups];
-        for group in all.chunks_exact_mut(packed.len()) {
-            group.copy_from_slice(&packed);
-        }
-        let x = activations(layout, n_in, 8, kind.id());
-        let x_rows: Vec<*const u8> = x.iter().map(|x| x.as_ptr()).collect();
-        for isa in supported().filter(|isa| *isa != Isa::Scalar) {
-            let kernel = kernel(kind, isa).unwrap();
-            let mut line = format!("{:8} {:8}", kind.name(), isa.name());
-            for n in [1, 2, 4, 8] {
-                let mut y = vec![[0.0; GROUP_ROWS]; n];
-                let mut best = f64::INFINITY;
-                for _ in 0..200 {
-                    let start = Instant::now();
-                    for group in all.chunks_exact(packed.len()) {
-                        // SAFETY: as in the test above.
-                        unsafe { kernel.dot(group.as_ptr(), n_in, &x_rows[..n], &mut y) };
-                    }
-                    best = best.min(start.elapsed().as_secs_f64());
-                }
-                let units = (n_groups * GROUP_ROWS * n_in * n) as f64 / 256.0;
-                line += &format!("  {n}: {:5.1}", best * ghz * 1e9 / units);
-            }
-            eprintln!("{line}");
-        }
-    }
-}
-
-/// The clock, from a chain of multiplications (3 cycles each on every x86-64 of this century)
-/// and additions (1 cycle).
-fn clock_ghz() -> f64 {
-    const N: u64 = 200_000;
-    let mut best = 0.0f64;
-    for _ in 0..50 {
-        let start = Instant::now();
-        let mut x = std::hint::black_box(1u64);
-        let factor = std::hint::black_box(0x5851_F42D_4C95_7F2D_u64);
-        for _ in 0..N {
-            x = x.wrapping_mul(factor).wrapping_add(factor);
-        }
-        std::hint::black_box(x);
-        best = best.max(4.0 * N as f64 / start.elapsed().as_secs_f64() / 1e9);
-    }
-    best
 }
