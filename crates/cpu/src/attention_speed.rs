@@ -17,23 +17,28 @@ const BLOCK_LEN: usize = 64;
 /// Multiply-adds per cycle of one 512-bit unit.
 const MACS_PER_CYCLE: f64 = 16.0;
 
-/// Time that this thread had a processor; on a busy machine, that is not the time that passed.
-fn thread_time() -> Option<Duration> {
-    // The kernel brings the number up to date when the thread gives way.
+/// Time that the threads of this process had a processor; on a busy machine, that is not the
+/// time that passed.
+fn processor_time() -> Option<Duration> {
+    // The kernel brings the number of a thread up to date when it gives way.
     std::thread::yield_now();
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    let nanos = text.split(' ').next()?.parse().ok()?;
+    let mut nanos = 0;
+    for thread in std::fs::read_dir("/proc/self/task").ok()? {
+        let text = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        nanos += text.split(' ').next()?.parse::<u64>().ok()?;
+    }
     Some(Duration::from_nanos(nanos))
 }
 
-/// Seconds of the fastest of `n` repetitions: processor time for one thread, else wall time.
+/// Seconds of each thread in the fastest of `n` repetitions: processor time where the system
+/// tells it, else wall time.
 fn fastest(n_threads: usize, n: usize, mut body: impl FnMut()) -> f64 {
     let mut best = f64::INFINITY;
     for _ in 0..n {
-        let (wall, before) = (Instant::now(), thread_time());
+        let (wall, before) = (Instant::now(), processor_time());
         body();
-        let passed = match (before, thread_time()) {
-            (Some(before), Some(after)) if n_threads == 1 => after - before,
+        let passed = match (before, processor_time()) {
+            (Some(before), Some(after)) => (after - before) / n_threads as u32,
             _ => wall.elapsed(),
         };
         best = best.min(passed.as_secs_f64());
