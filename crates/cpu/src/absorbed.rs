@@ -4,34 +4,34 @@
 //! (DeepSeek-V2, arXiv 2405.04434, 2.1.2 with W^UK absorbed into the query).
 //!
 //! The positions of a sequence are cut into splits of fixed length at fixed places. A task
-//! attends with a few tokens and heads to one split and leaves a partial result; partials are
-//! folded into the state of their (token, head) from the first split to the last. Neither the
-//! batch nor the number of threads moves a cut or changes the order, so neither changes a bit.
+//! attends with some tokens and heads to one split (`absorbed/split.rs`) and leaves a partial
+//! result; partials are folded into the state of their (token, head) from the first split to
+//! the last (`absorbed/states.rs`). Neither the batch nor the number of threads moves a cut or
+//! changes the order, so neither changes a bit.
 
-use std::ops::Range;
+mod split;
+mod states;
 
 use perigee_topology::DisjointMut;
 
-use crate::simd::{BLOCK, Panel, accumulate_rows, dot_rows};
+use crate::simd::{Isa, LANES};
 use crate::{LatentCache, LatentShape, Queries, Workers};
+use split::{Split, TASK_HEADS, TASK_TOKENS};
+use states::{Fold, Partial};
 
 /// Positions of a split.
 const SPLIT_LEN: usize = 256;
-/// Positions decoded at a time; divides [`SPLIT_LEN`].
-const TILE_LEN: usize = 32;
-/// Tokens of one run that share the decoded rows of a task.
-const TASK_TOKENS: usize = 4;
-/// Heads of a task: a long sequence alone has parallelism in its splits, a short one in these.
-const TASK_HEADS: usize = 16;
 
 /// The absorbed form with its buffers, allocated once.
 pub struct Absorbed {
     shape: LatentShape,
     n_heads: usize,
     scale: f32,
-    /// Tasks of the current wave; the capacity bounds `partials`.
+    isa: Isa,
+    n_threads: usize,
+    /// Tasks of the current wave.
     tasks: Vec<Task>,
-    /// Results of the tasks: `[tasks, TASK_TOKENS, TASK_HEADS]` states.
+    /// Results of the tasks, one slot per token.
     partials: Vec<f32>,
 }
 
@@ -44,46 +44,41 @@ struct Task {
     tokens: (usize, usize),
     heads: (usize, usize),
     split: usize,
+    /// Slot of the first token.
+    slot: usize,
 }
 
 impl Absorbed {
     /// Attention of `n_heads` heads over rows of `shape` with softmax scale `scale`, with
     /// buffers for `n_threads` threads.
     pub fn new(shape: LatentShape, n_heads: usize, scale: f32, n_threads: usize) -> Self {
-        let n_tasks = (4 * n_threads).max(16);
-        let slot = Self::slot_len(&shape);
+        let n_slots = (8 * n_threads).max(32);
         Self {
             shape,
             n_heads,
             scale,
-            tasks: Vec::with_capacity(n_tasks),
-            partials: vec![0.0; n_tasks * slot],
+            isa: Isa::best(),
+            n_threads,
+            tasks: Vec::with_capacity(n_slots),
+            partials: vec![0.0; n_slots * Partial::len(&shape)],
         }
     }
 
     /// Scratch floats that a worker needs.
     pub fn scratch_len(shape: &LatentShape) -> usize {
-        TILE_LEN * shape.padded_len() + BLOCK * TILE_LEN
-    }
-
-    /// Floats of one softmax state per (token, head): `[max, sum, Σ p·c̃]`.
-    fn state_len(shape: &LatentShape) -> usize {
-        2 + shape.kv_lora_rank
-    }
-
-    fn slot_len(shape: &LatentShape) -> usize {
-        TASK_TOKENS * TASK_HEADS * Self::state_len(shape)
+        Split::scratch_len(shape)
     }
 
     /// Floats per (token, head) of `out` in [`attend`](Self::attend).
     pub fn out_len(shape: &LatentShape) -> usize {
-        Self::state_len(shape)
+        states::state_len(shape)
     }
 
     /// Attends with all runs.
     ///
     /// `q: [n_rows, n_heads, padded_len]` holds `[q̂ | 0… | q_pe | 0…]`. `out: [n_rows, n_heads,
-    /// 2 + kv_lora_rank]` receives ĉ from its third element on; the first two are its own.
+    /// 2 + kv_lora_rank]` receives ĉ from its third element on; the first two are its own. Rows
+    /// of no run stay as they are.
     ///
     /// # Panics
     /// When a buffer is too short, or a block table does not cover its run.
@@ -96,11 +91,10 @@ impl Absorbed {
         out: &mut [f32],
     ) {
         assert_eq!(cache.shape, self.shape);
-        let state_len = Self::state_len(&self.shape);
-        for state in out.chunks_exact_mut(state_len) {
-            reset(state);
-        }
+        let task_heads = self.task_heads(runs);
+        let capacity = self.partials.len() / Partial::len(&self.shape);
         let wave = Wave {
+            isa: self.isa,
             workers,
             cache,
             runs,
@@ -108,36 +102,67 @@ impl Absorbed {
             n_heads: self.n_heads,
             scale: self.scale,
         };
-        let capacity = self.tasks.capacity();
+        let mut n_slots = 0;
         self.tasks.clear();
         for (run, queries) in runs.iter().enumerate() {
-            for_tasks(run, queries, self.n_heads, |task| {
-                self.tasks.push(task);
-                if self.tasks.len() == capacity {
+            for_tasks(run, queries, self.n_heads, task_heads, |mut task| {
+                let n_tokens = task.tokens.1 - task.tokens.0;
+                if n_slots + n_tokens > capacity {
                     wave.compute(&self.tasks, &mut self.partials, out);
                     self.tasks.clear();
+                    n_slots = 0;
                 }
+                task.slot = n_slots;
+                n_slots += n_tokens;
+                self.tasks.push(task);
             });
         }
         wave.compute(&self.tasks, &mut self.partials, out);
-        workers.pool().for_chunks(out, state_len, &|_, state| {
-            let ([_, sum], values) = split_state(state);
-            values.iter_mut().for_each(|value| *value /= *sum);
-        });
+    }
+
+    /// Heads of a task. All that fit share the decoded rows, unless that leaves too few tasks.
+    fn task_heads(&self, runs: &[Queries]) -> usize {
+        let mut heads = TASK_HEADS;
+        while heads > LANES {
+            let tasks_of = |queries: &Queries| -> usize {
+                token_groups(queries)
+                    .map(|(_, end)| (queries.start + end).div_ceil(SPLIT_LEN))
+                    .sum()
+            };
+            let n_tasks = runs.iter().map(tasks_of).sum::<usize>() * self.n_heads.div_ceil(heads);
+            if self.n_threads == 1 || n_tasks >= 3 * self.n_threads {
+                break;
+            }
+            heads /= 2;
+        }
+        heads
     }
 }
 
+/// The tokens of a run, a few at a time.
+fn token_groups(queries: &Queries) -> impl Iterator<Item = (usize, usize)> {
+    let n_tokens = queries.n_tokens;
+    let firsts = (0..n_tokens).step_by(TASK_TOKENS);
+    firsts.map(move |first| (first, n_tokens.min(first + TASK_TOKENS)))
+}
+
 /// The tasks of a run: for each few tokens, split by split.
-fn for_tasks(run: usize, queries: &Queries, n_heads: usize, mut body: impl FnMut(Task)) {
-    for first in (0..queries.n_tokens).step_by(TASK_TOKENS) {
-        let end = queries.n_tokens.min(first + TASK_TOKENS);
-        for split in 0..(queries.start + end).div_ceil(SPLIT_LEN) {
-            for head in (0..n_heads).step_by(TASK_HEADS) {
+fn for_tasks(
+    run: usize,
+    queries: &Queries,
+    n_heads: usize,
+    task_heads: usize,
+    mut body: impl FnMut(Task),
+) {
+    for tokens in token_groups(queries) {
+        for split in 0..(queries.start + tokens.1).div_ceil(SPLIT_LEN) {
+            for head in (0..n_heads).step_by(task_heads) {
                 body(Task {
                     run,
-                    tokens: (first, end),
-                    heads: (head, n_heads.min(head + TASK_HEADS)),
+                    tokens,
+                    heads: (head, n_heads.min(head + task_heads)),
                     split,
+                    slot: 0,
                 });
             }
         }
@@ -146,6 +171,7 @@ fn for_tasks(run: usize, queries: &Queries, n_heads: usize, mut body: impl FnMut
 
 /// What the tasks of a call share.
 struct Wave<'a> {
+    isa: Isa,
     workers: &'a Workers,
     cache: LatentCache<'a>,
     runs: &'a [Queries],
@@ -157,150 +183,44 @@ struct Wave<'a> {
 impl Wave<'_> {
     /// Runs the tasks, then folds their partials into the states of `out`.
     fn compute(&self, tasks: &[Task], partials: &mut [f32], out: &mut [f32]) {
-        let slot_len = Absorbed::slot_len(&self.cache.shape);
+        let shape = &self.cache.shape;
+        let slot_len = Partial::len(shape);
         let slots = DisjointMut::new(partials);
         self.workers.for_each(tasks.len(), &|i, scratch| {
-            // SAFETY: the slot of task `i` belongs to index `i`, which runs once.
-            let slot = unsafe { slots.range(i * slot_len, slot_len) };
-            self.attend_split(&tasks[i], scratch, slot);
+            let task = &tasks[i];
+            let n_tokens = task.tokens.1 - task.tokens.0;
+            // SAFETY: the slots of task `i` belong to index `i`, which runs once.
+            let slots = unsafe { slots.range(task.slot * slot_len, n_tokens * slot_len) };
+            Split::new(self, task).attend(scratch, slots);
         });
         let states = DisjointMut::new(out);
-        let state_len = Absorbed::state_len(&self.cache.shape);
+        let state_len = states::state_len(shape);
+        let partials: &[f32] = partials;
         self.workers.pool().for_each(self.n_heads, &|head| {
-            for (task, slot) in tasks.iter().zip(partials.chunks_exact(slot_len)) {
+            for task in tasks {
                 if head < task.heads.0 || head >= task.heads.1 {
                     continue;
                 }
-                let first_row = self.runs[task.run].first_row;
-                for (t, token) in (task.tokens.0..task.tokens.1).enumerate() {
-                    let row = (first_row + token) * self.n_heads + head;
+                let queries = &self.runs[task.run];
+                for token in task.tokens.0..task.tokens.1 {
+                    let last_split = (queries.start + token) / SPLIT_LEN;
+                    if task.split > last_split {
+                        continue;
+                    }
+                    let row = (queries.first_row + token) * self.n_heads + head;
                     // SAFETY: index `head` touches the states of that head only.
                     let state = unsafe { states.range(row * state_len, state_len) };
-                    let partial = t * TASK_HEADS + head - task.heads.0;
-                    fold(state, &slot[partial * state_len..][..state_len]);
+                    let slot = task.slot + token - task.tokens.0;
+                    let slot = &partials[slot * slot_len..][..slot_len];
+                    self.isa.run(Fold {
+                        partial: Partial::of_head(shape, slot, head - task.heads.0),
+                        state,
+                        is_first: task.split == 0,
+                        is_last: task.split == last_split,
+                    });
                 }
             }
         });
-    }
-
-    /// Leaves the softmax states of the task's tokens and heads over its split in `slot`.
-    fn attend_split(&self, task: &Task, scratch: &mut [f32], slot: &mut [f32]) {
-        let shape = &self.cache.shape;
-        let state_len = Absorbed::state_len(shape);
-        let queries = &self.runs[task.run];
-        slot.chunks_exact_mut(state_len).for_each(reset);
-        let (tile, scores) = scratch.split_at_mut(TILE_LEN * shape.padded_len());
-        let start = task.split * SPLIT_LEN;
-        let end = (queries.start + task.tokens.1).min(start + SPLIT_LEN);
-        for first in (start..end).step_by(TILE_LEN) {
-            let positions = first..end.min(first + TILE_LEN);
-            let tile = &mut tile[..positions.len() * shape.padded_len()];
-            self.cache.decode(queries.table, positions.clone(), tile);
-            for (t, token) in (task.tokens.0..task.tokens.1).enumerate() {
-                let n_visible = (queries.start + token + 1).saturating_sub(first);
-                let rows = Panel {
-                    values: tile,
-                    n_rows: n_visible.min(positions.len()),
-                    stride: shape.padded_len(),
-                };
-                if rows.n_rows > 0 {
-                    let states = &mut slot[t * TASK_HEADS * state_len..];
-                    let row = queries.first_row + token;
-                    self.attend_tile(row, task.heads.0..task.heads.1, rows, scores, states);
-                }
-            }
-        }
-    }
-
-    /// Adds some latent rows to the states of one token's heads.
-    fn attend_tile(
-        &self,
-        row: usize,
-        heads: Range<usize>,
-        rows: Panel<'_>,
-        scores: &mut [f32],
-        states: &mut [f32],
-    ) {
-        let shape = &self.cache.shape;
-        let (padded_len, state_len) = (shape.padded_len(), Absorbed::state_len(shape));
-        for head in heads.clone().step_by(BLOCK) {
-            let n = BLOCK.min(heads.end - head);
-            let mut q = [[].as_slice(); BLOCK];
-            for (j, q) in q[..n].iter_mut().enumerate() {
-                *q = &self.q[(row * self.n_heads + head + j) * padded_len..][..padded_len];
-            }
-            let scores = &mut scores[..n * rows.n_rows];
-            dot_rows(rows, &q[..n], scores);
-            let states = &mut states[(head - heads.start) * state_len..][..n * state_len];
-            let mut p = [[].as_slice(); BLOCK];
-            let each = scores.chunks_exact_mut(rows.n_rows);
-            for ((scores, p), state) in each.zip(&mut p).zip(states.chunks_exact_mut(state_len)) {
-                let ([max, sum], values) = split_state(state);
-                let shrink = soften(scores, self.scale, max, sum);
-                rescale(values, shrink);
-                *p = scores;
-            }
-            accumulate_rows(
-                &p[..n],
-                rows,
-                shape.kv_lora_rank,
-                &mut states[2..],
-                state_len,
-            );
-        }
-    }
-}
-
-/// A state as `[max, sum]` and `Σ p·value`.
-pub(crate) fn split_state(state: &mut [f32]) -> (&mut [f32; 2], &mut [f32]) {
-    state
-        .split_first_chunk_mut()
-        .expect("a state begins with two numbers")
-}
-
-/// Sets a state to that of no positions.
-fn reset(state: &mut [f32]) {
-    state.fill(0.0);
-    state[0] = f32::NEG_INFINITY;
-}
-
-/// Adds the positions of `partial` to `state`.
-fn fold(state: &mut [f32], partial: &[f32]) {
-    let (max, partial_max) = (state[0], partial[0]);
-    if partial_max == f32::NEG_INFINITY && partial[1] == 0.0 {
-        return;
-    }
-    let new_max = max.max(partial_max);
-    let (ours, theirs) = ((max - new_max).exp(), (partial_max - new_max).exp());
-    state[0] = new_max;
-    for (state, partial) in state[1..].iter_mut().zip(&partial[1..]) {
-        *state = *state * ours + partial * theirs;
-    }
-}
-
-/// Turns raw scores into weights `exp(scale · score − max)` relative to the running maximum,
-/// adds them to the running sum, and returns the factor by which older terms shrink.
-pub(crate) fn soften(scores: &mut [f32], scale: f32, max: &mut f32, sum: &mut f32) -> f32 {
-    let mut new_max = *max;
-    for score in scores.iter_mut() {
-        *score *= scale;
-        new_max = new_max.max(*score);
-    }
-    let shrink = (*max - new_max).exp();
-    let mut total = 0.0;
-    for score in scores.iter_mut() {
-        *score = (*score - new_max).exp();
-        total += *score;
-    }
-    *max = new_max;
-    *sum = *sum * shrink + total;
-    shrink
-}
-
-/// Multiplies older terms; by 1 most of the time, which changes nothing.
-pub(crate) fn rescale(values: &mut [f32], shrink: f32) {
-    if shrink != 1.0 {
-        values.iter_mut().for_each(|value| *value *= shrink);
     }
 }
 

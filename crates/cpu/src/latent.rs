@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use perigee_quant::QuantKind;
 
+use crate::simd::{Isa, decode_row};
+
 /// Shape and encoding of a latent row.
 ///
 /// The two parts are encoded separately, so that no quantised block holds elements of both;
@@ -54,13 +56,6 @@ impl LatentShape {
                 .expect("the KV kinds F16 and Q8_0 have encoders");
         }
     }
-
-    fn decode_row(&self, bytes: &[u8], out: &mut [f32]) {
-        let (latent, rope) = out.split_at_mut(self.latent_len());
-        let (latent_bytes, rope_bytes) = bytes.split_at(self.part_bytes(latent.len()));
-        self.kind.dequantize_row(latent_bytes, latent);
-        self.kind.dequantize_row(rope_bytes, rope);
-    }
 }
 
 /// The latent rows of one layer: blocks of `block_len` consecutive positions.
@@ -93,14 +88,15 @@ pub struct Queries {
 impl LatentCache<'_> {
     /// Decodes the rows of `positions` of the sequence whose block table begins at `table` into
     /// `out: [positions.len(), padded_len]`.
-    pub(crate) fn decode(&self, table: usize, positions: Range<usize>, out: &mut [f32]) {
+    pub(crate) fn decode(&self, isa: Isa, table: usize, positions: Range<usize>, out: &mut [f32]) {
         let row_bytes = self.shape.row_bytes();
         let rows = out.chunks_exact_mut(self.shape.padded_len());
         for (position, out) in positions.zip(rows) {
             let block = self.block_tables[table + position / self.block_len] as usize;
             let row = block * self.block_len + position % self.block_len;
+            // Both parts are whole blocks: the row is one sequence of blocks.
             let bytes = &self.bytes[row * row_bytes..][..row_bytes];
-            self.shape.decode_row(bytes, out);
+            decode_row(isa, self.shape.kind, bytes, out);
         }
     }
 }

@@ -9,6 +9,8 @@
 //! memory of its worker and dots them with the rows of all tokens.
 
 mod absorbed;
+#[cfg(test)]
+mod attention_speed;
 mod expanded;
 mod experts;
 mod float_ops;

@@ -32,7 +32,7 @@ fn cache(block_len: usize, table: &[u32]) -> (Vec<u8>, Vec<f32>) {
         block_tables: table,
     };
     let mut decoded = vec![0.0; table.len() * block_len * SHAPE.padded_len()];
-    view.decode(0, 0..table.len() * block_len, &mut decoded);
+    view.decode(Isa::best(), 0, 0..table.len() * block_len, &mut decoded);
     (bytes, decoded)
 }
 
@@ -76,8 +76,20 @@ fn attend(
     n_rows: usize,
     q: &[f32],
 ) -> Vec<f32> {
+    attend_on(Isa::best(), n_threads, cache, runs, n_rows, q)
+}
+
+fn attend_on(
+    isa: Isa,
+    n_threads: usize,
+    cache: LatentCache<'_>,
+    runs: &[Queries],
+    n_rows: usize,
+    q: &[f32],
+) -> Vec<f32> {
     let workers = Workers::new(n_threads, Absorbed::scratch_len(&SHAPE));
     let mut absorbed = Absorbed::new(SHAPE, N_HEADS, SCALE, n_threads);
+    absorbed.isa = isa;
     let mut out = vec![f32::NAN; n_rows * N_HEADS * Absorbed::out_len(&SHAPE)];
     absorbed.attend(&workers, cache, runs, q, &mut out);
     let values = out.chunks_exact(Absorbed::out_len(&SHAPE));

@@ -1,5 +1,6 @@
+use super::row_blocks::{Accumulate, Dot};
 use super::*;
-use crate::noise::noise;
+use crate::noise::{bits, noise};
 
 /// The stated sum: lanes, tail, tree.
 fn dot_as_stated(w: &[f32], x: &[f32]) -> f32 {
@@ -66,55 +67,40 @@ fn accumulate_adds_rows_in_ascending_order() {
     }
 }
 
-#[test]
-#[cfg(target_arch = "x86_64")]
-fn every_instruction_set_gives_the_same_bits() {
-    for len in [77, 80] {
-        check_instruction_sets(len);
-    }
+/// Runs a loop on an instruction set over a buffer of which nothing is zero.
+macro_rules! bits_on {
+    ($isa:expr, $len:expr, |$out:ident| $kernel:expr) => {{
+        let mut buffer = noise($len, 99);
+        let $out = &mut buffer[..];
+        $isa.run($kernel);
+        bits(&buffer)
+    }};
 }
 
-#[cfg(target_arch = "x86_64")]
-fn check_instruction_sets(len: usize) {
-    let (w, x) = (noise(5 * len, 6), noise(3 * len, 7));
-    let x: Vec<&[f32]> = x.chunks_exact(len).collect();
-    let w = Panel {
-        values: &w,
-        n_rows: 5,
-        stride: len,
-    };
-    let p: Vec<&[f32]> = x.iter().map(|row| &row[..5]).collect();
-    let rows = w;
-    let kernels = [
-        Kernel::Dot { w, x: &x },
-        Kernel::Accumulate { p: &p, rows, len },
-    ];
-    for kernel in kernels {
-        let stride = if matches!(kernel, Kernel::Dot { .. }) {
-            5
-        } else {
-            len
+#[test]
+fn rows_have_the_same_bits_on_every_instruction_set() {
+    for len in [77, 80] {
+        let (w, x) = (noise(5 * len, 6), noise(3 * len, 7));
+        let x: Vec<&[f32]> = x.chunks_exact(len).collect();
+        let p: Vec<&[f32]> = x.iter().map(|row| &row[..5]).collect();
+        let w = Panel {
+            values: &w,
+            n_rows: 5,
+            stride: len,
         };
-        let run = |run: &dyn Fn(&mut [f32])| {
-            let mut out = vec![0.25; 3 * len];
-            run(&mut out);
-            out.iter().map(|x| x.to_bits()).collect::<Vec<u32>>()
+        let run = |isa: Isa| {
+            let dot = bits_on!(isa, 15, |out| Dot { w, x: &x, out });
+            let accumulate = bits_on!(isa, 3 * len, |out| Accumulate {
+                p: &p,
+                rows: w,
+                len,
+                out,
+                stride: len,
+            });
+            (dot, accumulate)
         };
-        // SAFETY: plain floats need no instruction set.
-        let plain = run(&|out| unsafe { run_on::<[f32; LANES]>(kernel, out, stride) });
-        if is_x86_feature_detected!("avx") && is_x86_feature_detected!("fma") {
-            // SAFETY: detected.
-            let fma = run(&|out| unsafe { run_fma(kernel, out, stride) });
-            assert_eq!(plain, fma);
-        } else {
-            eprintln!("skipped: no AVX and FMA");
-        }
-        if is_x86_feature_detected!("avx512f") {
-            // SAFETY: detected.
-            let avx512 = run(&|out| unsafe { run_avx512(kernel, out, stride) });
-            assert_eq!(plain, avx512);
-        } else {
-            eprintln!("skipped: no AVX-512");
+        for isa in Isa::available() {
+            assert_eq!(run(isa), run(Isa::Scalar), "{isa:?}");
         }
     }
 }

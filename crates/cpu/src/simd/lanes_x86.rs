@@ -1,0 +1,238 @@
+//! Sixteen floats in registers of AVX-512 and AVX2.
+
+use std::arch::x86_64::*;
+
+use super::lanes::{LANES, Lanes, SHIFT};
+
+impl Lanes for __m512 {
+    const MANY_REGISTERS: bool = true;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: AVX-512, promised by the caller (as for all below).
+        unsafe { _mm512_set1_ps(value) }
+    }
+    #[inline(always)]
+    unsafe fn load(from: &[f32; LANES]) -> Self {
+        // SAFETY: see `splat`; 16 floats, unaligned load.
+        unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: &mut [f32; LANES]) {
+        // SAFETY: see `splat`; 16 floats, unaligned store.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), self) }
+    }
+    #[inline(always)]
+    unsafe fn from_f16(bytes: &[u8; 2 * LANES]) -> Self {
+        // SAFETY: see `splat`; 32 bytes, unaligned load.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(bytes.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    unsafe fn from_i8(bytes: &[u8; LANES]) -> Self {
+        // SAFETY: see `splat`; 16 bytes, unaligned load.
+        unsafe {
+            let bytes = _mm_loadu_si128(bytes.as_ptr().cast());
+            _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))
+        }
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: see `splat`.
+        unsafe { _mm512_add_ps(self, other) }
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        // SAFETY: see `splat`.
+        unsafe { _mm512_mul_ps(self, other) }
+    }
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        // SAFETY: see `splat`.
+        unsafe { _mm512_div_ps(self, other) }
+    }
+    #[inline(always)]
+    unsafe fn fma(self, a: Self, b: Self) -> Self {
+        // SAFETY: see `splat`.
+        unsafe { _mm512_fmadd_ps(a, b, self) }
+    }
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        // SAFETY: see `splat`. The instruction yields its second operand unless the first is
+        // above it.
+        unsafe { _mm512_max_ps(self, other) }
+    }
+    #[inline(always)]
+    unsafe fn min(self, other: Self) -> Self {
+        // SAFETY: see `max`.
+        unsafe { _mm512_min_ps(self, other) }
+    }
+    #[inline(always)]
+    unsafe fn zero_below(self, x: Self, limit: f32) -> Self {
+        // SAFETY: see `splat`.
+        unsafe {
+            let kept = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(x, _mm512_set1_ps(limit));
+            _mm512_maskz_mov_ps(kept, self)
+        }
+    }
+    #[inline(always)]
+    unsafe fn scale(self, shifted: Self) -> Self {
+        // SAFETY: see `splat`.
+        unsafe {
+            let n = _mm512_sub_ps(shifted, _mm512_set1_ps(SHIFT));
+            _mm512_scalef_ps(self, n)
+        }
+    }
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        // SAFETY: see `splat`.
+        unsafe {
+            let swapped = _mm512_shuffle_f32x4::<0b01_00_11_10>(self, self);
+            let eight = _mm512_add_ps(self, swapped);
+            let swapped = _mm512_shuffle_f32x4::<0b10_11_00_01>(eight, eight);
+            sum_four(_mm512_castps512_ps128(_mm512_add_ps(eight, swapped)))
+        }
+    }
+}
+
+impl Lanes for [__m256; 2] {
+    const MANY_REGISTERS: bool = false;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: AVX2, FMA and F16C, promised by the caller (as for all below).
+        unsafe { [_mm256_set1_ps(value); 2] }
+    }
+    #[inline(always)]
+    unsafe fn load(from: &[f32; LANES]) -> Self {
+        // SAFETY: see `splat`; two times 8 of 16 floats, unaligned loads.
+        unsafe {
+            let start = from.as_ptr();
+            [_mm256_loadu_ps(start), _mm256_loadu_ps(start.add(8))]
+        }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: &mut [f32; LANES]) {
+        // SAFETY: see `splat`; two times 8 of 16 floats, unaligned stores.
+        unsafe {
+            let start = to.as_mut_ptr();
+            _mm256_storeu_ps(start, self[0]);
+            _mm256_storeu_ps(start.add(8), self[1]);
+        }
+    }
+    #[inline(always)]
+    unsafe fn from_f16(bytes: &[u8; 2 * LANES]) -> Self {
+        // SAFETY: see `splat`; two times 16 of 32 bytes, unaligned loads.
+        unsafe {
+            let start = bytes.as_ptr().cast::<__m128i>();
+            [
+                _mm256_cvtph_ps(_mm_loadu_si128(start)),
+                _mm256_cvtph_ps(_mm_loadu_si128(start.add(1))),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn from_i8(bytes: &[u8; LANES]) -> Self {
+        // SAFETY: see `splat`; 16 bytes, unaligned load.
+        unsafe {
+            let low = _mm_loadu_si128(bytes.as_ptr().cast());
+            let high = _mm_srli_si128::<8>(low);
+            [
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(low)),
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(high)),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn add(self, [c, d]: Self) -> Self {
+        // SAFETY: see `splat`.
+        unsafe { [_mm256_add_ps(self[0], c), _mm256_add_ps(self[1], d)] }
+    }
+    #[inline(always)]
+    unsafe fn mul(self, [c, d]: Self) -> Self {
+        // SAFETY: see `splat`.
+        unsafe { [_mm256_mul_ps(self[0], c), _mm256_mul_ps(self[1], d)] }
+    }
+    #[inline(always)]
+    unsafe fn div(self, [c, d]: Self) -> Self {
+        // SAFETY: see `splat`.
+        unsafe { [_mm256_div_ps(self[0], c), _mm256_div_ps(self[1], d)] }
+    }
+    #[inline(always)]
+    unsafe fn fma(self, a: Self, b: Self) -> Self {
+        // SAFETY: see `splat`.
+        unsafe {
+            [
+                _mm256_fmadd_ps(a[0], b[0], self[0]),
+                _mm256_fmadd_ps(a[1], b[1], self[1]),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn max(self, [c, d]: Self) -> Self {
+        // SAFETY: see `splat`. The instruction yields its second operand unless the first is
+        // above it.
+        unsafe { [_mm256_max_ps(self[0], c), _mm256_max_ps(self[1], d)] }
+    }
+    #[inline(always)]
+    unsafe fn min(self, [c, d]: Self) -> Self {
+        // SAFETY: see `max`.
+        unsafe { [_mm256_min_ps(self[0], c), _mm256_min_ps(self[1], d)] }
+    }
+    #[inline(always)]
+    unsafe fn zero_below(mut self, x: Self, limit: f32) -> Self {
+        for half in 0..2 {
+            // SAFETY: see `splat`.
+            self[half] = unsafe {
+                let below = _mm256_cmp_ps::<_CMP_LT_OQ>(x[half], _mm256_set1_ps(limit));
+                _mm256_andnot_ps(below, self[half])
+            };
+        }
+        self
+    }
+    #[inline(always)]
+    unsafe fn scale(mut self, shifted: Self) -> Self {
+        for half in 0..2 {
+            // SAFETY: see `splat`.
+            self[half] = unsafe {
+                let shift = _mm256_set1_epi32(SHIFT.to_bits() as i32);
+                let n = _mm256_sub_epi32(_mm256_castps_si256(shifted[half]), shift);
+                let a = _mm256_srai_epi32::<1>(n);
+                let b = _mm256_sub_epi32(n, a);
+                _mm256_mul_ps(_mm256_mul_ps(self[half], power(a)), power(b))
+            };
+        }
+        self
+    }
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        // SAFETY: see `splat`.
+        unsafe {
+            let eight = _mm256_add_ps(self[0], self[1]);
+            let high = _mm256_extractf128_ps::<1>(eight);
+            sum_four(_mm_add_ps(_mm256_castps256_ps128(eight), high))
+        }
+    }
+}
+
+/// `2ⁿ` of eight exponents.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn power(n: __m256i) -> __m256 {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let biased = _mm256_add_epi32(n, _mm256_set1_epi32(127));
+        _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+    }
+}
+
+/// The last two steps of the tree.
+#[inline(always)]
+fn sum_four(four: __m128) -> f32 {
+    // SAFETY: SSE is part of x86-64.
+    unsafe {
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+    }
+}
