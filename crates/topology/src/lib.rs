@@ -4,10 +4,17 @@
 //! threads it should have, [`HugeBytes`], [`ZeroedBytes`] and [`DisjointMut`] are the
 //! memory that its loops work on.
 
+mod affinity;
+mod atomics;
+mod cores;
 mod disjoint;
+mod gate;
 mod huge;
 mod machine;
+mod patience;
 mod pool;
+mod quota;
+mod seats;
 mod zeroed;
 
 pub use disjoint::DisjointMut;
