@@ -124,7 +124,7 @@ fn each_index_runs_once(n_workers: usize, n: usize, n_regions: usize, n_wake: us
 
 #[test]
 fn one_region_with_one_worker() {
-    check(None, || each_index_runs_once(1, 2, 1, ALL));
+    check(Some(4), || each_index_runs_once(1, 2, 1, ALL));
 }
 
 #[test]
