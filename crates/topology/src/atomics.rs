@@ -1,10 +1,10 @@
-//! The building blocks of [`gate`](crate::gate): those of the standard library, or their
+//! The building blocks of [`claims`](crate::claims): those of the standard library, or their
 //! doubles in the model checker when built with `--cfg loom`.
 
 #[cfg(not(loom))]
 pub(crate) use std::sync::{
     Condvar, Mutex, MutexGuard,
-    atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+    atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering, fence},
 };
 
 #[cfg(loom)]
@@ -12,7 +12,7 @@ pub(crate) use loom::{
     cell::UnsafeCell,
     sync::{
         Condvar, Mutex, MutexGuard,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering, fence},
     },
 };
 

@@ -6,9 +6,9 @@
 
 mod affinity;
 mod atomics;
+mod claims;
 mod cores;
 mod disjoint;
-mod gate;
 mod huge;
 mod machine;
 mod patience;

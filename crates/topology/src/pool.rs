@@ -1,7 +1,7 @@
 //! A fixed team of threads for fork-join loops.
 //!
-//! The caller and the workers claim the indices of a loop until none is left; [`Gate`] is how
-//! they meet. A worker that was not scheduled in time never enters, so nobody waits for it: on
+//! The caller and the workers claim the indices of a loop until none is left; [`Claims`] is how
+//! they meet. A worker that was not scheduled in time claims nothing, so nobody waits for it: on
 //! an oversubscribed machine a loop degrades to what the caller can do alone, not to a stall.
 //!
 //! Decoding one token takes hundreds of loops of some microseconds each, so between loops the
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::gate::{Gate, Visitor};
+use crate::claims::{Claim, Claims};
 use crate::patience::Patience;
 use crate::seats::Seats;
 use crate::{DisjointMut, Machine, affinity};
@@ -42,8 +42,8 @@ thread_local! {
 /// Loops of several callers take turns.
 pub struct Pool {
     team: Arc<Team>,
-    /// Held by the caller for the whole of a region.
-    turn: Mutex<()>,
+    /// Held by the caller for the whole of a loop: indices that workers have ever finished.
+    turn: Mutex<u64>,
     workers: Vec<JoinHandle<()>>,
     seats: Seats,
     patience: Patience,
@@ -78,7 +78,7 @@ impl Pool {
             .collect();
         Self {
             team,
-            turn: Mutex::new(()),
+            turn: Mutex::new(0),
             workers,
             seats,
             patience,
@@ -114,20 +114,20 @@ impl Pool {
     /// scratch memory.
     pub fn for_each_worker(&self, n: usize, body: &(dyn Fn(usize, usize) + Sync)) {
         assert!(!IN_REGION.get(), "loops of a pool do not nest");
-        let _turn = lock(&self.turn);
+        let mut n_finished = lock(&self.turn);
         if n <= 1 || self.workers.is_empty() {
             let _inside = InRegion::enter();
             (0..n).for_each(|i| body(0, i));
             return;
         }
-        // SAFETY: only the lifetime changes. The gate is closed before `body` goes out of scope,
-        // because `run` does not unwind, and workers use it only while they are inside.
-        let erased = unsafe { mem::transmute::<&Body<'_>, &Body<'static>>(body) };
-        let job = Job { body: erased, n };
-        // SAFETY: the gate is closed, and this caller has the turn until it has closed it again.
-        unsafe { self.team.gate.open(job, self.max_woken) };
-        self.team.run(0, n, body);
-        self.team.gate.close(self.patience);
+        // SAFETY: only the lifetime changes. This returns after every claimed index is finished,
+        // and does not unwind before; `body` is used by holders of unfinished claims only.
+        let job = unsafe { mem::transmute::<&Body<'_>, &Body<'static>>(body) };
+        // SAFETY: this caller has the turn, and whoever had it before waited as below.
+        unsafe { self.team.claims.open(Job(job), n, self.max_woken) };
+        let n_own = self.team.run(0, |_| ());
+        *n_finished += (n - n_own) as u64;
+        self.team.claims.join(*n_finished, self.patience);
         let payload = lock(&self.team.panic).take();
         if let Some(payload) = payload {
             panic::resume_unwind(payload);
@@ -160,7 +160,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.team.gate.stop();
+        self.team.claims.stop();
         for worker in self.workers.drain(..) {
             // A worker catches the panics of bodies and has none of its own.
             let _ = worker.join();
@@ -170,57 +170,59 @@ impl Drop for Pool {
 
 type Body<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
-/// The loop of a region; the lifetime of `body` is erased.
+/// The body of a loop; its lifetime is erased.
 #[derive(Clone, Copy)]
-struct Job {
-    body: *const Body<'static>,
-    n: usize,
-}
+struct Job(*const Body<'static>);
 
-// SAFETY: the pointer is to a `Sync` closure and is used only inside the region, while the
-// caller's borrow of the closure lives.
+// SAFETY: the pointer is to a `Sync` closure and is used only by holders of unfinished claims,
+// while the caller's borrow of the closure lives.
 unsafe impl Send for Job {}
 
 /// What workers and caller share.
 struct Team {
-    gate: Gate<Job>,
-    /// The first panic in a body of the region.
+    claims: Claims<Job>,
+    /// The first panic in a body of the loop.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 impl Team {
     fn new(n_workers: usize) -> Self {
         Self {
-            gate: Gate::new(n_workers),
+            claims: Claims::new(n_workers),
             panic: Mutex::new(None),
         }
     }
 
-    /// Runs indices until none is left. Keeps the first panic; does not unwind.
-    fn run(&self, worker: usize, n: usize, body: &Body<'_>) {
+    /// Runs indices until none is left, and calls `finish` with the number of those that are done
+    /// or need not be done, after each; how many in all. Keeps the first panic; does not unwind.
+    fn run(&self, worker: usize, finish: impl Fn(usize)) -> usize {
         let _inside = InRegion::enter();
-        let result = panic::catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                let i = self.gate.claim();
-                if i >= n {
-                    break;
-                }
-                body(worker, i);
+        let mut n_done = 0;
+        while let Some(claim) = self.claims.claim() {
+            let Claim { job, index, .. } = claim;
+            let result = panic::catch_unwind(AssertUnwindSafe(|| {
+                // SAFETY: `index` is claimed and not finished, so the caller's closure lives.
+                let body = unsafe { &*job.0 };
+                body(worker, index);
+            }));
+            let mut n = 1;
+            if let Err(payload) = result {
+                n += self.claims.skip();
+                lock(&self.panic).get_or_insert(payload);
             }
-        }));
-        if let Err(payload) = result {
-            self.gate.skip_to(n);
-            lock(&self.panic).get_or_insert(payload);
+            finish(n);
+            n_done += n;
+            if claim.is_last {
+                break;
+            }
         }
+        n_done
     }
 
     /// The life of a worker.
     fn serve(&self, worker: usize, patience: Patience) {
-        let mut visitor = Visitor::new(worker - 1);
-        while let Some(inside) = self.gate.enter(&mut visitor, patience) {
-            let Job { body, n } = inside.job;
-            // SAFETY: the caller's closure outlives the region, and it is `Sync`.
-            self.run(worker, n, unsafe { &*body });
+        while self.claims.wait(patience) {
+            self.run(worker, |n| self.claims.finish(worker - 1, n));
         }
     }
 }
