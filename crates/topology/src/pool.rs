@@ -208,7 +208,7 @@ impl Team {
             let mut n = 1;
             if let Err(payload) = result {
                 n += self.claims.skip();
-                lock(&self.panic).get_or_insert(payload);
+                self.keep(payload);
             }
             finish(n);
             n_done += n;
@@ -217,6 +217,16 @@ impl Team {
             }
         }
         n_done
+    }
+
+    /// Keeps the first panic of a loop. Others are leaked: dropping one could panic again, and
+    /// unwind past a loop that is still open.
+    fn keep(&self, payload: Box<dyn Any + Send>) {
+        let mut first = lock(&self.panic);
+        match *first {
+            None => *first = Some(payload),
+            Some(_) => mem::forget(payload),
+        }
     }
 
     /// The life of a worker.

@@ -47,6 +47,34 @@ fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
 }
 
 #[test]
+fn panics_of_several_threads_are_one_panic() {
+    /// Panics when it is dropped.
+    struct Grudge;
+
+    impl Drop for Grudge {
+        fn drop(&mut self) {
+            panic!("a payload that panics");
+        }
+    }
+
+    let pool = Pool::new(2);
+    let n_begun = AtomicUsize::new(0);
+    let result = panic::catch_unwind(AssertUnwindSafe(|| {
+        pool.for_each(2, &|_| {
+            n_begun.fetch_add(1, Ordering::Relaxed);
+            while n_begun.load(Ordering::Relaxed) < 2 {
+                thread::yield_now();
+            }
+            panic::panic_any(Grudge);
+        });
+    }));
+    let payload = result.expect_err("both bodies panic");
+    assert!(payload.is::<Grudge>());
+    mem::forget(payload);
+    pool.for_each(2, &|_| ());
+}
+
+#[test]
 #[should_panic(expected = "do not nest")]
 fn a_nested_loop_is_refused() {
     let pool = Pool::new(2);
