@@ -2,8 +2,8 @@
 //!
 //! `cargo xtask demo` serves the demonstration model, `cargo xtask test` runs every
 //! test, `cargo xtask parity` compares with other engines, `cargo xtask fuzz` and
-//! `cargo xtask hostile` feed the readers garbage. Only the standard library: it must
-//! compile in seconds.
+//! `cargo xtask hostile` feed the readers garbage, `cargo xtask loom` checks how threads
+//! meet. Only the standard library: it must compile in seconds.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -14,6 +14,7 @@
 mod demo;
 mod fuzz;
 mod hostile;
+mod loom;
 mod parity;
 mod step;
 mod system;
@@ -30,6 +31,7 @@ usage: cargo xtask COMMAND
   test [FILTER]           build and run every test
   lint                    rustfmt and clippy, warnings are errors
   parity [ARGS]           compare logits with ik_llama.cpp and llama.cpp (installs both from PyPI)
+  loom                    check every interleaving of small worker teams (part of `test`)
   fuzz [TARGET] [SECONDS] run a fuzz target, or all of them, 30 seconds each unless told
   hostile [N]             read N randomly broken model files, a million unless told
   demo-model              write the embedded demonstration model anew
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Some("test") => test::run(rest),
         Some("lint") => test::lint(),
         Some("parity") => parity::run(rest),
+        Some("loom") => loom::run(),
         Some("fuzz") => fuzz::run(rest),
         Some("hostile") => hostile::run(rest),
         Some("demo-model") => demo::write_model(),

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use crate::step::{self, Result, cargo, root};
-use crate::{system, venv};
+use crate::{loom, system, venv};
 
 /// The client that most agents are built on, as a second opinion beside our own.
 const PYTHON_CLIENTS: &[&str] = &["openai==3.52.0"];
@@ -13,7 +13,8 @@ const PYTHON_CLIENTS: &[&str] = &["openai==3.52.0"];
 /// The scripted model is part of the test build, so that there is one build graph.
 const FEATURES: [&str; 3] = ["--workspace", "--features", "perigee-cli/scripted"];
 
-/// Builds everything once, then runs the tests whose names contain `filter`.
+/// Builds everything once, then runs the tests whose names contain `filter`; without one, the
+/// models of `cargo xtask loom` too.
 pub(crate) fn run(filter: &[String]) -> Result<()> {
     let started = Instant::now();
     system::provide("curl", "curl");
@@ -35,7 +36,17 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
     if let Ok(python) = &python {
         command.env("PERIGEE_TEST_PYTHON", python);
     }
-    let counts = run_counting(&mut command)?;
+    let mut counts = run_counting("running the tests", &mut command)?;
+    // A filter names tests of the ordinary build.
+    if filter.is_empty() {
+        let models = run_counting(
+            "checking the models of the worker team",
+            &mut loom::models(),
+        )?;
+        counts.passed += models.passed;
+        counts.failed += models.failed;
+        counts.success &= models.success;
+    }
     eprintln!("==> {:.0} s in all", started.elapsed().as_secs_f64());
     println!(
         "{} passed, {} failed, {} skipped",
@@ -71,8 +82,8 @@ struct Counts {
 
 /// Runs cargo test, passing its output on, and adds up its result lines. A suite that lacks a
 /// tool prints a line `skipped: …`.
-fn run_counting(command: &mut std::process::Command) -> Result<Counts> {
-    eprintln!("==> running the tests");
+fn run_counting(what: &str, command: &mut std::process::Command) -> Result<Counts> {
+    eprintln!("==> {what}");
     let mut child = command
         .current_dir(root())
         .stdout(Stdio::piped())

@@ -90,8 +90,7 @@ impl ModelSettings {
             CacheType::F16 => KvKind::F16,
             CacheType::Q8_0 => KvKind::Q8_0,
         };
-        let cores = Machine::available_cores();
-        let threads = args.threads.unwrap_or(cores);
+        let threads = args.threads.unwrap_or_else(Machine::default_threads);
         ensure!(
             (1..=4096).contains(&threads),
             "-t {threads}: expected 1 to 4096 threads"

@@ -1,32 +1,34 @@
 //! A fixed team of threads for fork-join loops.
 //!
-//! A loop is a *region*: the caller publishes a body and a counter, everybody
-//! claims indices from the counter until it runs out, the caller closes the
-//! region and waits for the workers that are still inside. A worker that was not
-//! scheduled in time never enters, so nobody waits for it: on an oversubscribed
-//! machine a loop degrades to what the caller can do alone, not to a stall.
+//! The caller and the workers claim the indices of a loop until none is left; [`Claims`] is how
+//! they meet. A worker that was not scheduled in time claims nothing, so nobody waits for it: on
+//! an oversubscribed machine a loop degrades to what the caller can do alone, not to a stall.
+//!
+//! Decoding one token takes hundreds of loops of some microseconds each, so between loops the
+//! workers poll, each on a core of its own. When no loop comes for a while they sleep.
 
 use std::any::Any;
-use std::cell::{Cell, UnsafeCell};
-use std::hint;
+use std::cell::Cell;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use crate::DisjointMut;
+use crate::claims::{Claim, Claims};
+use crate::patience::Patience;
+use crate::seats::Seats;
+use crate::{DisjointMut, Machine, affinity};
 
-/// Polls before a thread that waits goes to sleep: some 20–100 µs, longer than the
-/// serial stretch between two loops of a decode step, shorter than a time slice.
-const SPINS: usize = 2_000;
+/// Polling when every thread has a CPU to itself: longer than the serial stretch between two
+/// tokens, so that a team that decodes never sleeps.
+const DEDICATED: Patience = Patience::new(Duration::from_millis(2));
 
-/// Set in [`Shared::state`] while workers may enter the region.
-const OPEN: u64 = 1 << 31;
-/// Part of [`Shared::state`] that counts the workers inside.
-const INSIDE: u64 = OPEN - 1;
-/// Added to [`Shared::state`] for each new region.
-const EPOCH: u64 = 1 << 32;
+/// Polling when threads share CPUs: whoever polls keeps another from working.
+const SHARED: Patience = Patience::new(Duration::from_micros(20));
+
+/// Larger teams than any machine has use for are not started.
+const MAX_THREADS: usize = 4096;
 
 thread_local! {
     /// Whether this thread is inside a loop body of some pool.
@@ -35,34 +37,60 @@ thread_local! {
 
 /// Workers that run one loop at a time together with the calling thread.
 ///
-/// Between loops the workers spin shortly, then sleep. Loops of several callers
-/// take turns.
+/// When the machine is not shared (no CPU quota, and a CPU for each thread of all pools of this
+/// process), the workers are bound one per physical core, second hardware threads of cores last.
+/// Loops of several callers take turns.
 pub struct Pool {
-    shared: Arc<Shared>,
-    /// Held by the caller for the whole of a region.
-    region: Mutex<()>,
+    team: Arc<Team>,
+    /// Held by the caller for the whole of a loop: indices that workers have ever finished.
+    turn: Mutex<u64>,
     workers: Vec<JoinHandle<()>>,
+    seats: Seats,
+    patience: Patience,
+    /// Most workers that a loop wakes.
+    max_woken: usize,
 }
 
 impl Pool {
     /// A team of `n_threads` (the caller included), at least 1; fewer when the system
-    /// refuses to start that many.
+    /// refuses to start that many, or beyond 4096.
     pub fn new(n_threads: usize) -> Self {
-        let shared = Arc::new(Shared::default());
+        let n_threads = n_threads.clamp(1, MAX_THREADS);
+        let seats = Seats::take(n_threads);
+        let (patience, max_woken) = match seats.is_dedicated() {
+            true => (DEDICATED, usize::MAX),
+            // More could not run, only get in each other's way.
+            false => (SHARED, (Machine::available_cores() - 1).max(1)),
+        };
+        let team = Arc::new(Team::new(n_threads - 1));
         let workers = (1..n_threads)
             .map_while(|worker| {
-                let shared = Arc::clone(&shared);
+                let team = Arc::clone(&team);
+                let cpu = seats.cpu(worker);
                 thread::Builder::new()
                     .name(format!("worker-{worker}"))
-                    .spawn(move || shared.serve(worker))
+                    .spawn(move || {
+                        bind(cpu);
+                        team.serve(worker, patience);
+                    })
                     .ok()
             })
             .collect();
         Self {
-            shared,
-            region: Mutex::new(()),
+            team,
+            turn: Mutex::new(0),
             workers,
+            seats,
+            patience,
+            max_woken,
         }
+    }
+
+    /// Binds the calling thread to the core that the team left for its caller, if its workers
+    /// are bound at all. For a thread that does little but call loops of this pool; threads that
+    /// it starts from now on are bound to the same core.
+    pub fn pin_caller(&self) {
+        bind(self.seats.cpu(0));
     }
 
     /// Threads in the team, the caller included.
@@ -86,16 +114,21 @@ impl Pool {
     /// scratch memory.
     pub fn for_each_worker(&self, n: usize, body: &(dyn Fn(usize, usize) + Sync)) {
         assert!(!IN_REGION.get(), "loops of a pool do not nest");
-        let _turn = lock(&self.region);
+        let mut n_finished = lock(&self.turn);
         if n <= 1 || self.workers.is_empty() {
             let _inside = InRegion::enter();
             (0..n).for_each(|i| body(0, i));
             return;
         }
-        self.shared.open(n, body);
-        self.shared.claim(0, n, body);
-        self.shared.close();
-        let payload = lock(&self.shared.panic).take();
+        // SAFETY: only the lifetime changes. This returns after every claimed index is finished,
+        // and does not unwind before; `body` is used by holders of unfinished claims only.
+        let job = unsafe { mem::transmute::<&Body<'_>, &Body<'static>>(body) };
+        // SAFETY: this caller has the turn, and whoever had it before waited as below.
+        unsafe { self.team.claims.open(Job(job), n, self.max_woken) };
+        let n_own = self.team.run(0, |_| ());
+        *n_finished += (n - n_own) as u64;
+        self.team.claims.join(*n_finished, self.patience);
+        let payload = lock(&self.team.panic).take();
         if let Some(payload) = payload {
             panic::resume_unwind(payload);
         }
@@ -127,9 +160,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
-        drop(lock(&self.shared.sleep));
-        self.shared.wake.notify_all();
+        self.team.claims.stop();
         for worker in self.workers.drain(..) {
             // A worker catches the panics of bodies and has none of its own.
             let _ = worker.join();
@@ -139,147 +170,77 @@ impl Drop for Pool {
 
 type Body<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
-/// The loop of the open region; the lifetime of `body` is erased.
+/// The body of a loop; its lifetime is erased.
 #[derive(Clone, Copy)]
-struct Job {
-    body: *const Body<'static>,
-    n: usize,
-}
+struct Job(*const Body<'static>);
 
-#[derive(Default)]
-struct Shared {
-    /// Region number (high half), [`OPEN`], workers inside ([`INSIDE`]).
-    state: AtomicU64,
-    /// Written only while the region is closed and empty, read only from inside.
-    job: UnsafeCell<Option<Job>>,
-    /// Next unclaimed index.
-    next: AtomicUsize,
+// SAFETY: the pointer is to a `Sync` closure and is used only by holders of unfinished claims,
+// while the caller's borrow of the closure lives.
+unsafe impl Send for Job {}
+
+/// What workers and caller share.
+struct Team {
+    claims: Claims<Job>,
+    /// The first panic in a body of the loop.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
-    stop: AtomicBool,
-    /// Workers in `wake.wait`; changed under `sleep`.
-    n_sleeping: AtomicUsize,
-    sleep: Mutex<()>,
-    wake: Condvar,
-    done: Mutex<()>,
-    /// Signalled by the last worker that leaves a closed region.
-    empty: Condvar,
 }
 
-// SAFETY: `job` is the only field that is not `Sync`. The caller writes it while the region is
-// closed and has nobody inside; workers read it only after entering an open region (an acquire
-// of the release that opened it), and the caller waits for them before the next write.
-unsafe impl Sync for Shared {}
-// SAFETY: the pointer in `job` is to a `Sync` closure and is used only within the region, while
-// the caller's borrow of the closure lives.
-unsafe impl Send for Shared {}
-
-impl Shared {
-    /// Publishes the loop and lets workers enter.
-    fn open(&self, n: usize, body: &Body<'_>) {
-        // SAFETY: only the lifetime changes. `close` returns after the last worker has left, and
-        // is called before `body` goes out of scope, because `claim` does not unwind.
-        let body = unsafe { mem::transmute::<&Body<'_>, &Body<'static>>(body) };
-        // SAFETY: the region is closed and empty (see `close`), and the caller holds the turn.
-        unsafe { *self.job.get() = Some(Job { body, n }) };
-        self.next.store(0, Ordering::Relaxed);
-        let closed = self.state.load(Ordering::Relaxed);
-        self.state
-            .store(closed.wrapping_add(EPOCH) | OPEN, Ordering::SeqCst);
-        if self.n_sleeping.load(Ordering::SeqCst) > 0 {
-            drop(lock(&self.sleep));
-            self.wake.notify_all();
+impl Team {
+    fn new(n_workers: usize) -> Self {
+        Self {
+            claims: Claims::new(n_workers),
+            panic: Mutex::new(None),
         }
     }
 
-    /// Keeps workers from entering and waits until none is inside.
-    fn close(&self) {
-        self.state.fetch_and(!OPEN, Ordering::AcqRel);
-        for _ in 0..SPINS {
-            if self.state.load(Ordering::Acquire) & INSIDE == 0 {
-                return;
-            }
-            hint::spin_loop();
-        }
-        let mut guard = lock(&self.done);
-        while self.state.load(Ordering::Acquire) & INSIDE != 0 {
-            guard = self
-                .empty
-                .wait(guard)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Runs indices until none is left. Keeps the first panic; does not unwind.
-    fn claim(&self, worker: usize, n: usize, body: &Body<'_>) {
+    /// Runs indices until none is left, and calls `finish` with the number of those that are done
+    /// or need not be done, after each; how many in all. Keeps the first panic; does not unwind.
+    fn run(&self, worker: usize, finish: impl Fn(usize)) -> usize {
         let _inside = InRegion::enter();
-        let result = panic::catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                let i = self.next.fetch_add(1, Ordering::Relaxed);
-                if i >= n {
-                    break;
-                }
-                body(worker, i);
+        let mut n_done = 0;
+        while let Some(claim) = self.claims.claim() {
+            let Claim { job, index, .. } = claim;
+            let result = panic::catch_unwind(AssertUnwindSafe(|| {
+                // SAFETY: `index` is claimed and not finished, so the caller's closure lives.
+                let body = unsafe { &*job.0 };
+                body(worker, index);
+            }));
+            let mut n = 1;
+            if let Err(payload) = result {
+                n += self.claims.skip();
+                self.keep(payload);
             }
-        }));
-        if let Err(payload) = result {
-            self.next.store(n, Ordering::Relaxed);
-            lock(&self.panic).get_or_insert(payload);
+            finish(n);
+            n_done += n;
+            if claim.is_last {
+                break;
+            }
+        }
+        n_done
+    }
+
+    /// Keeps the first panic of a loop. Others are leaked: dropping one could panic again, and
+    /// unwind past a loop that is still open.
+    fn keep(&self, payload: Box<dyn Any + Send>) {
+        let mut first = lock(&self.panic);
+        match *first {
+            None => *first = Some(payload),
+            Some(_) => mem::forget(payload),
         }
     }
 
     /// The life of a worker.
-    fn serve(&self, worker: usize) {
-        let mut seen = 0;
-        while let Some(state) = self.next_region(seen) {
-            let entered = self.state.compare_exchange_weak(
-                state,
-                state + 1,
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            );
-            if entered.is_err() {
-                continue;
-            }
-            seen = state / EPOCH;
-            // SAFETY: inside an open region: `job` was written before it opened and stays until
-            // this worker has left.
-            let job = unsafe { *self.job.get() };
-            let Job { body, n } = job.expect("a region opens with a job");
-            // SAFETY: the caller's closure outlives the region, and it is `Sync`.
-            self.claim(worker, n, unsafe { &*body });
-            let left = self.state.fetch_sub(1, Ordering::AcqRel) - 1;
-            if left & (OPEN | INSIDE) == 0 {
-                drop(lock(&self.done));
-                self.empty.notify_one();
-            }
+    fn serve(&self, worker: usize, patience: Patience) {
+        while self.claims.wait(patience) {
+            self.run(worker, |n| self.claims.finish(worker - 1, n));
         }
     }
+}
 
-    /// Waits for an open region other than `seen`; `None` when the pool ends.
-    fn next_region(&self, seen: u64) -> Option<u64> {
-        let poll = || {
-            let state = self.state.load(Ordering::SeqCst);
-            let is_new = state & OPEN != 0 && state / EPOCH != seen;
-            (is_new || self.stop.load(Ordering::SeqCst)).then_some(state)
-        };
-        let mut found = (0..SPINS).find_map(|_| {
-            hint::spin_loop();
-            poll()
-        });
-        if found.is_none() {
-            let mut guard = lock(&self.sleep);
-            self.n_sleeping.fetch_add(1, Ordering::SeqCst);
-            found = poll();
-            while found.is_none() {
-                guard = self
-                    .wake
-                    .wait(guard)
-                    .unwrap_or_else(PoisonError::into_inner);
-                found = poll();
-            }
-            self.n_sleeping.fetch_sub(1, Ordering::SeqCst);
-        }
-        found.filter(|_| !self.stop.load(Ordering::SeqCst))
+fn bind(cpu: Option<usize>) {
+    if let Some(cpu) = cpu {
+        // A thread that the system does not bind runs anywhere.
+        affinity::bind(&[cpu]);
     }
 }
 
@@ -304,5 +265,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

@@ -23,7 +23,7 @@ pub(crate) struct ModelArgs {
     /// Tokens of context that all requests share [default: the trained context, or what fits in memory]
     #[arg(short, long, value_name = "N", env = "PERIGEE_CTX_SIZE")]
     pub(crate) ctx_size: Option<usize>,
-    /// Compute threads [default: all available cores]
+    /// Compute threads [default: one per available physical core]
     #[arg(short, long, value_name = "N", env = "PERIGEE_THREADS")]
     pub(crate) threads: Option<usize>,
     /// Most tokens computed in one step (short form: -ub) [default: 512]

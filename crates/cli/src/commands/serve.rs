@@ -12,6 +12,7 @@ use perigee_engine::{EngineHandle, EngineOptions, Event, Request, SamplingParams
 use perigee_model::Model;
 use perigee_server::{ModelCard, Ready, ServerState};
 use perigee_tokenizer::Tokenizer;
+use perigee_topology::Machine;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -32,12 +33,21 @@ const HTTP_THREADS: usize = 2;
 /// Runs until SIGINT or SIGTERM.
 pub(crate) fn run(args: ServeArgs) -> Result<()> {
     let settings = ServeSettings::resolve(args)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder
         .worker_threads(HTTP_THREADS)
         .thread_name("http")
-        .enable_all()
-        .build()
-        .context("starting the HTTP threads")?;
+        .enable_all();
+    // A compute thread that polls for work looks busy to nobody: the system would put an HTTP
+    // thread on its core, and every loop would wait for it.
+    let spare = settings.source.spare_cpus();
+    if !spare.is_empty() {
+        builder.on_thread_start(move || {
+            // Where the system refuses, the thread runs anywhere.
+            Machine::bind_thread(&spare);
+        });
+    }
+    let runtime = builder.build().context("starting the HTTP threads")?;
     runtime.block_on(serve(settings))
 }
 

@@ -1,5 +1,6 @@
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use super::*;
 
@@ -46,6 +47,34 @@ fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
 }
 
 #[test]
+fn panics_of_several_threads_are_one_panic() {
+    /// Panics when it is dropped.
+    struct Grudge;
+
+    impl Drop for Grudge {
+        fn drop(&mut self) {
+            panic!("a payload that panics");
+        }
+    }
+
+    let pool = Pool::new(2);
+    let n_begun = AtomicUsize::new(0);
+    let result = panic::catch_unwind(AssertUnwindSafe(|| {
+        pool.for_each(2, &|_| {
+            n_begun.fetch_add(1, Ordering::Relaxed);
+            while n_begun.load(Ordering::Relaxed) < 2 {
+                thread::yield_now();
+            }
+            panic::panic_any(Grudge);
+        });
+    }));
+    let payload = result.expect_err("both bodies panic");
+    assert!(payload.is::<Grudge>());
+    mem::forget(payload);
+    pool.for_each(2, &|_| ());
+}
+
+#[test]
 #[should_panic(expected = "do not nest")]
 fn a_nested_loop_is_refused() {
     let pool = Pool::new(2);
@@ -80,4 +109,55 @@ fn callers_of_one_pool_take_turns() {
         }
     });
     assert_eq!(sum.into_inner(), 4 * 200 * 10);
+}
+
+#[test]
+fn far_too_many_threads_still_work() {
+    let pool = Pool::new(24 * Machine::available_cores());
+    let sum = AtomicUsize::new(0);
+    let began = Instant::now();
+    for _ in 0..1000 {
+        pool.for_each(100, &|i| {
+            sum.fetch_add(i, Ordering::Relaxed);
+        });
+    }
+    // Milliseconds are enough; a loop that waits for threads without a CPU takes many each.
+    assert!(began.elapsed() < Duration::from_secs(5), "a collapse");
+    assert_eq!(sum.into_inner(), 1000 * 4950);
+}
+
+#[test]
+fn workers_come_back_from_sleep() {
+    let pool = Pool::new(2);
+    for _ in 0..5 {
+        let n_begun = AtomicUsize::new(0);
+        // Bodies that wait for each other: the worker must take part.
+        pool.for_each(2, &|_| {
+            n_begun.fetch_add(1, Ordering::Relaxed);
+            while n_begun.load(Ordering::Relaxed) < 2 {
+                thread::yield_now();
+            }
+        });
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_caller_sleeps_until_a_slow_worker_is_done() {
+    let pool = Pool::new(2);
+    for _ in 0..5 {
+        let n_begun = AtomicUsize::new(0);
+        let is_done = AtomicBool::new(false);
+        pool.for_each_worker(2, &|worker, _| {
+            n_begun.fetch_add(1, Ordering::Relaxed);
+            while n_begun.load(Ordering::Relaxed) < 2 {
+                thread::yield_now();
+            }
+            if worker == 1 {
+                thread::sleep(Duration::from_millis(20));
+                is_done.store(true, Ordering::Relaxed);
+            }
+        });
+        assert!(is_done.into_inner());
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use perigee_chat::TemplateChoice;
 use perigee_server::ServerOptions;
+use perigee_topology::Machine;
 use serde_json::{Map, Value};
 
 use crate::args::{ModelArgs, ServeArgs, ServerArgs};
@@ -31,6 +32,17 @@ pub(super) enum ModelSource {
     /// A script, and the context that it plays in.
     #[cfg(feature = "scripted")]
     Script(std::path::PathBuf, Option<usize>),
+}
+
+impl ModelSource {
+    /// CPUs of the cores that the compute threads leave alone.
+    pub(super) fn spare_cpus(&self) -> Vec<usize> {
+        match self {
+            Self::Weights(model) => Machine::spare_cpus(model.threads),
+            #[cfg(feature = "scripted")]
+            Self::Script(..) => Vec::new(),
+        }
+    }
 }
 
 impl ServeSettings {
