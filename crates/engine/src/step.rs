@@ -90,6 +90,7 @@ impl StepLoop {
 
     /// Runs until told to stop. A panic of the model ends all sequences, not the process.
     pub(crate) fn run(mut self) {
+        self.model.bind_thread();
         let ended = catch_unwind(AssertUnwindSafe(|| while self.turn() {}));
         let message = if ended.is_err() {
             "the model failed; the log has the reason"

@@ -129,6 +129,10 @@ impl Model for Deepseek2 {
         self.limits
     }
 
+    fn bind_thread(&self) {
+        self.workers.pool().pin_caller();
+    }
+
     fn forward(&mut self, batch: &Batch, logits: &mut [f32]) -> Result<(), ForwardError> {
         forward::check(batch, logits, &self.limits)?;
         if batch.tokens.is_empty() {

@@ -39,6 +39,9 @@ pub struct Limits {
 pub trait Model: Send {
     /// Fixed facts.
     fn limits(&self) -> Limits;
+    /// Called once by the thread that will call [`forward`](Self::forward), which may bind it to
+    /// a core of the compute team.
+    fn bind_thread(&self) {}
     /// Runs the batch: writes KV rows of every token into the blocks of its run, and
     /// logits `[batch.n_outputs(), vocab_size]` f32 row-major, in the order of the runs.
     fn forward(&mut self, batch: &Batch, logits: &mut [f32]) -> Result<(), ForwardError>;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use perigee_cpu::{Matrix, Stack, Workers, matmul, pack};
 use perigee_gguf::{Gguf, Tensor};
-use perigee_topology::{Machine, Pool, ZeroedBytes};
+use perigee_topology::{HugeBytes, Machine, Pool};
 
 use crate::{LoadError, Observer};
 
@@ -28,7 +28,7 @@ enum Storage {
     /// The bytes of the file.
     Mapped { gguf: Arc<Gguf>, tensor: Tensor },
     /// Rows interleaved for the kernels, in memory of our own.
-    Packed { tensor: Tensor, bytes: ZeroedBytes },
+    Packed { tensor: Tensor, bytes: HugeBytes },
 }
 
 impl Linear {
@@ -106,7 +106,7 @@ impl Linear {
         let Some(n_bytes) = self.packed_bytes() else {
             return Ok(());
         };
-        let mut bytes = ZeroedBytes::new(n_bytes).map_err(|_| LoadError::OutOfMemory {
+        let mut bytes = HugeBytes::new(n_bytes).map_err(|_| LoadError::OutOfMemory {
             what: "the packed weights",
             n_bytes: n_bytes as u64,
             limit: Machine::memory_limit().unwrap_or(0),

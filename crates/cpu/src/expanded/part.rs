@@ -197,14 +197,17 @@ impl Part<'_> {
             KeyUp::ByLatent(stack) => {
                 // A row is one step, its elements are lanes.
                 let matrix = stack.item(self.head);
-                let row = &mut rows[..dim.nope];
-                for l in 0..dim.rank {
-                    matrix.dequantize_row(l, row);
-                    let blocks = buffers.key_weights.chunks_exact_mut(dim.rank * LANES);
-                    for (row, block) in row.chunks(LANES).zip(blocks) {
-                        let out = &mut block[l * LANES..][..LANES];
-                        out[..row.len()].copy_from_slice(row);
-                        out[row.len()..].fill(0.0);
+                for first in (0..dim.rank).step_by(LANES) {
+                    let end = dim.rank.min(first + LANES);
+                    let rows = &mut rows[..(end - first) * dim.nope];
+                    matrix.dequantize_rows(first..end, rows);
+                    for (l, row) in (first..).zip(rows.chunks_exact(dim.nope)) {
+                        let blocks = buffers.key_weights.chunks_exact_mut(dim.rank * LANES);
+                        for (row, block) in row.chunks(LANES).zip(blocks) {
+                            let out = &mut block[l * LANES..][..LANES];
+                            out[..row.len()].copy_from_slice(row);
+                            out[row.len()..].fill(0.0);
+                        }
                     }
                 }
             }

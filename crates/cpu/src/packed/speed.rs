@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use perigee_quant::QuantKind;
 use perigee_quant::packed::GROUP_ROWS;
-use perigee_topology::ZeroedBytes;
+use perigee_topology::HugeBytes;
 
 use super::activations::Rounded;
 use super::kernels::{MAX_COLUMNS, kernel, peak};
@@ -149,7 +149,7 @@ fn fastest(budget: Duration, mut pass: impl FnMut()) -> f64 {
 }
 
 /// Packed groups of random rows of [`N_IN`] weights.
-fn random_groups(workers: &Workers, kind: QuantKind, n_groups: usize) -> Option<ZeroedBytes> {
+fn random_groups(workers: &Workers, kind: QuantKind, n_groups: usize) -> Option<HugeBytes> {
     let row_bytes = kind.row_bytes(N_IN)?;
     let mut state = kind.id();
     let rows: Vec<u8> = (0..DISTINCT_GROUPS.min(n_groups) * GROUP_ROWS * row_bytes)
@@ -160,7 +160,7 @@ fn random_groups(workers: &Workers, kind: QuantKind, n_groups: usize) -> Option<
         })
         .collect();
     let group_bytes = kind.layout()?.group_bytes(N_IN)?;
-    let mut packed = ZeroedBytes::new(n_groups.checked_mul(group_bytes)?).ok()?;
+    let mut packed = HugeBytes::new(n_groups.checked_mul(group_bytes)?).ok()?;
     let (first, rest) = packed.split_at_mut(DISTINCT_GROUPS.min(n_groups) * group_bytes);
     pack(workers.pool(), kind, N_IN, (&rows, first), &|_| ());
     for chunk in rest.chunks_mut(first.len()) {
