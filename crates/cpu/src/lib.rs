@@ -15,6 +15,7 @@ mod float_ops;
 mod latent;
 mod matmul;
 mod matrix;
+mod measure;
 #[cfg(test)]
 mod noise;
 mod simd;
@@ -29,4 +30,5 @@ pub use float_ops::{
 pub use latent::{LatentCache, LatentShape, Queries};
 pub use matmul::{At, matmul, matmul_stack, matmul_stack_transposed, scratch_len};
 pub use matrix::{Matrix, Stack};
+pub use measure::{ReadBandwidth, read_bandwidth};
 pub use workers::Workers;

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapMut};
 
 use crate::Error;
 
@@ -15,6 +15,8 @@ pub(crate) enum Bytes {
         _watch: crate::sigbus::Watch,
         map: Mmap,
     },
+    /// No file, so nobody else can change it.
+    Memory(Mmap),
     Static(&'static [u8]),
     Owned(Vec<u8>),
 }
@@ -62,12 +64,38 @@ fn open(path: &Path) -> std::io::Result<File> {
     options.open(path)
 }
 
+/// `n_bytes` zeroes that can be written, on huge pages where the system has them for this.
+#[cfg(target_os = "linux")]
+pub(crate) fn shared_memory(n_bytes: usize) -> std::io::Result<MmapMut> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: the name is a string with its zero, and there is no other pointer.
+    let descriptor = unsafe { libc::memfd_create(c"model".as_ptr(), libc::MFD_CLOEXEC) };
+    if descriptor < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just made, and nothing else knows its number.
+    let file = unsafe { File::from_raw_fd(descriptor) };
+    file.set_len(n_bytes as u64)?;
+    // SAFETY: the file has no name and its only descriptor is closed at the end of this
+    // function, so that no one can shorten or change what is mapped.
+    let map = unsafe { MmapMut::map_mut(&file) }?;
+    // Systems without huge pages for files in memory refuse, which changes nothing.
+    let _ = map.advise(memmap2::Advice::HugePage);
+    Ok(map)
+}
+
+/// `n_bytes` zeroes that can be written.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn shared_memory(n_bytes: usize) -> std::io::Result<MmapMut> {
+    MmapMut::map_anon(n_bytes)
+}
+
 impl std::ops::Deref for Bytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
         match self {
-            Self::Mapped { map, .. } => map,
+            Self::Mapped { map, .. } | Self::Memory(map) => map,
             Self::Static(bytes) => bytes,
             Self::Owned(bytes) => bytes,
         }
