@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 
-use memmap2::{Mmap, MmapMut};
+use memmap2::Mmap;
 
 use crate::Error;
 
@@ -22,6 +22,13 @@ pub(crate) enum Bytes {
 }
 
 impl Bytes {
+    /// Maps a file of [`nameless_file`], whose only descriptor this is.
+    pub(crate) fn map_nameless(file: File) -> std::io::Result<Self> {
+        // SAFETY: the file has no name and its only descriptor ends with this function, so that
+        // no one can shorten or change what is mapped.
+        Ok(Self::Memory(unsafe { Mmap::map(&file) }?))
+    }
+
     /// Maps a whole file, read-only.
     pub(crate) fn map(path: &Path) -> Result<Self, Error> {
         let wrap = |source| Error::Io {
@@ -64,30 +71,24 @@ fn open(path: &Path) -> std::io::Result<File> {
     options.open(path)
 }
 
-/// `n_bytes` zeroes that can be written, on huge pages where the system has them for this.
+/// A file in memory that has no name.
 #[cfg(target_os = "linux")]
-pub(crate) fn shared_memory(n_bytes: usize) -> std::io::Result<MmapMut> {
+pub(crate) fn nameless_file() -> std::io::Result<File> {
     use std::os::fd::FromRawFd;
-    // SAFETY: the name is a string with its zero, and there is no other pointer.
+    // SAFETY: the name is a string with its zero; there is no other pointer.
     let descriptor = unsafe { libc::memfd_create(c"model".as_ptr(), libc::MFD_CLOEXEC) };
     if descriptor < 0 {
         return Err(std::io::Error::last_os_error());
     }
     // SAFETY: the descriptor was just made, and nothing else knows its number.
-    let file = unsafe { File::from_raw_fd(descriptor) };
-    file.set_len(n_bytes as u64)?;
-    // SAFETY: the file has no name and its only descriptor is closed at the end of this
-    // function, so that no one can shorten or change what is mapped.
-    let map = unsafe { MmapMut::map_mut(&file) }?;
-    // Systems without huge pages for files in memory refuse, which changes nothing.
-    let _ = map.advise(memmap2::Advice::HugePage);
-    Ok(map)
+    Ok(unsafe { File::from_raw_fd(descriptor) })
 }
 
-/// `n_bytes` zeroes that can be written.
+/// A file in memory that has no name.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn shared_memory(n_bytes: usize) -> std::io::Result<MmapMut> {
-    MmapMut::map_anon(n_bytes)
+pub(crate) fn nameless_file() -> std::io::Result<File> {
+    let kind = std::io::ErrorKind::Unsupported;
+    Err(std::io::Error::new(kind, "files in memory need Linux"))
 }
 
 impl std::ops::Deref for Bytes {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -16,7 +17,8 @@ use crate::progress::LoadProgress;
 /// Of all weights. The same model is made whether it is measured or written.
 const SEED: u64 = 1;
 /// Bytes that a thread makes at a time.
-const PIECE: usize = 1 << 20;
+const PIECE: usize = 256 << 10;
+const NO_MEMORY: &str = "--synthetic: no memory for the weights";
 /// Bytes between two writes to a disk.
 const CHUNK: usize = 64 << 20;
 
@@ -28,14 +30,38 @@ pub(super) fn model(spec: &ModelSpec) -> Result<SyntheticModel> {
 /// Makes the model in memory with all threads.
 pub(super) fn in_memory(model: &SyntheticModel, name: &str, threads: usize) -> Result<Gguf> {
     let started = Instant::now();
-    let mut made = InMemory::create(model.entries(), model.tensors())
-        .context("--synthetic: no memory for the weights")?;
+    let made = InMemory::create(model.entries(), model.tensors()).context(NO_MEMORY)?;
     let (pool, progress) = (Pool::new(threads), LoadProgress::new("generating"));
     let (done, total) = (AtomicU64::new(0), weight_bytes(model));
-    for tensor in 0..model.tensors().len() {
-        fill(model, tensor, 0, made.tensor_mut(tensor), &pool, &|n| {
-            progress.set(done.fetch_add(n, Ordering::Relaxed) + n, total);
+    // One for each thread, so that what it makes is still in its cache when it is written.
+    let buffers: Vec<Mutex<Vec<u8>>> = (0..pool.n_threads()).map(|_| Mutex::default()).collect();
+    let failure = OnceLock::new();
+    for (tensor, declared) in model.tensors().iter().enumerate() {
+        let row_bytes = model.row_bytes(tensor) as u64;
+        let n_rows = declared.n_bytes().unwrap_or(0) / row_bytes;
+        let rows_at_once = (PIECE as u64 / row_bytes).max(1);
+        let n_pieces = usize::try_from(n_rows.div_ceil(rows_at_once))?;
+        pool.for_each_worker(n_pieces, &|worker, i| {
+            let row = i as u64 * rows_at_once;
+            let n_bytes = rows_at_once.min(n_rows - row) * row_bytes;
+            // Poisoned only by a panic, which ends the loop.
+            let mut buffer = buffers[worker]
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            buffer.resize(n_bytes as usize, 0);
+            model.fill(tensor, row, &mut buffer);
+            if let Err(error) = made.write(tensor, row * row_bytes, &buffer) {
+                // The first is the one that matters.
+                let _ = failure.set(error);
+            }
+            progress.set(done.fetch_add(n_bytes, Ordering::Relaxed) + n_bytes, total);
         });
+        if failure.get().is_some() {
+            break;
+        }
+    }
+    if let Some(error) = failure.into_inner() {
+        return Err(anyhow::Error::new(error).context(NO_MEMORY));
     }
     progress.finish();
     let (seconds, gb) = (started.elapsed().as_secs_f64(), total as f64 / 1e9);
@@ -72,7 +98,10 @@ fn write_tensors(model: &SyntheticModel, path: &Path, threads: usize) -> io::Res
         while row < n_rows {
             let n = rows_at_once.min(n_rows - row);
             chunk.resize(n as usize * row_bytes, 0);
-            fill(model, tensor, row, &mut chunk, &pool, &|_| ());
+            let piece_rows = (PIECE / row_bytes).max(1);
+            pool.for_chunks(&mut chunk, piece_rows * row_bytes, &|i, piece| {
+                model.fill(tensor, row + (i * piece_rows) as u64, piece);
+            });
             stream.write(&chunk)?;
             row += n;
             done += chunk.len() as u64;
@@ -82,24 +111,6 @@ fn write_tensors(model: &SyntheticModel, path: &Path, threads: usize) -> io::Res
     stream.finish()?;
     progress.finish();
     Ok(())
-}
-
-/// Fills `out` with the rows of a tensor from `first_row` on; `progress` takes the bytes of each
-/// piece.
-fn fill(
-    model: &SyntheticModel,
-    tensor: usize,
-    first_row: u64,
-    out: &mut [u8],
-    pool: &Pool,
-    progress: &(dyn Fn(u64) + Sync),
-) {
-    let row_bytes = model.row_bytes(tensor);
-    let n_rows = (PIECE / row_bytes).max(1);
-    pool.for_chunks(out, n_rows * row_bytes, &|i, piece| {
-        model.fill(tensor, first_row + (i * n_rows) as u64, piece);
-        progress(piece.len() as u64);
-    });
 }
 
 fn weight_bytes(model: &SyntheticModel) -> u64 {
