@@ -21,7 +21,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "SPEC", conflicts_with_all = ["model", "demo"])]
     pub(crate) synthetic: Option<String>,
     /// Write the model of --synthetic to this file instead of measuring it
-    #[arg(long, value_name = "FILE.gguf", requires = "synthetic")]
+    #[arg(long, value_name = "FILE.gguf")]
     pub(crate) write: Option<PathBuf>,
     /// Prompt lengths to measure, comma separated (0 = none)
     #[arg(

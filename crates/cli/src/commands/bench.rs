@@ -37,6 +37,11 @@ const SYNTHETIC_DEFAULTS: (usize, usize) = (64, 2);
 
 /// Runs every combination and prints the table.
 pub(crate) fn run(mut args: BenchArgs) -> Result<()> {
+    // The parser forgives a missing --synthetic where a model is named, as they exclude each other.
+    ensure!(
+        args.write.is_none() || args.synthetic.is_some(),
+        "--write needs --synthetic SPEC: only random weights can be written"
+    );
     let plan = plan(&args)?;
     let file = ConfigFile::read(args.model.config.as_deref())?;
     match args.synthetic.take() {
