@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn all_widths_have_the_same_sum() {
-        let bytes: Vec<u8> = (0..8 * 517_u32).map(|i| (i * i >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..8 * 517_u32).map(|i| ((i * i) >> 3) as u8).collect();
         let want = sum_words(&bytes);
         assert_eq!(sum(&bytes), want);
         #[cfg(target_arch = "x86_64")]

@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(gguf.file_bytes(), writer.to_bytes().len() as u64);
         let want: Vec<u8> = (0..20).collect();
         assert_eq!(gguf.bytes(gguf.tensor("b").unwrap()), want);
-        assert_eq!(gguf.bytes(gguf.tensor("a").unwrap()), want[..12]);
+        assert_eq!(gguf.bytes(gguf.tensor("a").unwrap()), &want[..12]);
     }
 
     #[test]

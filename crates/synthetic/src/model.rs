@@ -108,7 +108,8 @@ fn distribution(tensor: &Expected, config: &Config) -> (f32, f32) {
         Role::Norm => (1.0, 0.1),
         Role::Embedding => (0.0, 1.0),
         Role::Head => (0.0, LOGIT_DEVIATION * inverse_root(config.hidden)),
-        Role::Router if tensor.name.ends_with(".bias") => (0.0, 0.05),
+        // Scores of the selected lie where the sigmoid is flat: more would make favourites.
+        Role::Router if tensor.name.ends_with(".bias") => (0.0, 0.005),
         // Stored transposed: what it multiplies in the network is the latent.
         Role::Attention if tensor.name.ends_with("attn_k_b.weight") => {
             (0.0, inverse_root(config.kv_lora_rank))
