@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("chat", &["tokenizer"]),
     ("convert", &["arch", "gguf", "quant"]),
     ("quantize", &["gguf", "quant"]),
+    ("synthetic", &["arch", "gguf", "quant"]),
     (
         "model",
         &["arch", "cpu", "gguf", "placement", "quant", "topology"],
@@ -38,12 +39,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "quant",
             "quantize",
             "server",
+            "synthetic",
             "tokenizer",
             "topology",
         ],
     ),
     ("demo", &[]),
-    ("testkit", &["arch", "gguf", "quant"]),
+    ("testkit", &["arch", "gguf", "quant", "synthetic"]),
 ];
 
 /// Beyond the floors below it, what a room's tests may use.

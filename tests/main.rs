@@ -10,4 +10,5 @@ mod model_files;
 mod parity_goldens;
 mod program;
 mod readme;
+mod synthetic_models;
 mod tidy;

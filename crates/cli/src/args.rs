@@ -1,5 +1,6 @@
 //! What the user can type: one struct per subcommand, shared groups in `args/`.
 
+mod bench;
 mod files;
 mod model;
 mod sampling;
@@ -7,8 +8,9 @@ mod server;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
+pub(crate) use bench::{BenchArgs, BenchFormat};
 pub(crate) use files::{ConvertArgs, ImatrixArgs, MatrixType, QuantizeArgs};
 pub(crate) use model::{CacheType, LoadHow, ModelArgs};
 pub(crate) use sampling::SamplingArgs;
@@ -44,7 +46,7 @@ pub(crate) enum Command {
     /// Measure how well a model predicts a text
     Perplexity(PerplexityArgs),
     /// Measure prompt and generation speed
-    Bench(BenchArgs),
+    Bench(Box<BenchArgs>),
     /// Write a model in other types
     Quantize(Box<QuantizeArgs>),
     /// Learn from a text which columns of each matrix matter, for quantize
@@ -168,53 +170,4 @@ pub(crate) struct PerplexityArgs {
     /// Write the logits of every token as a NumPy array, f32 [n_tokens, n_vocab]
     #[arg(long, value_name = "FILE.npy")]
     pub(crate) logits_out: Option<PathBuf>,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct BenchArgs {
-    #[command(flatten)]
-    pub(crate) model: ModelArgs,
-    /// Prompt lengths to measure, comma separated (0 = none)
-    #[arg(
-        short = 'p',
-        long,
-        value_name = "N,…",
-        value_delimiter = ',',
-        default_value = "512"
-    )]
-    pub(crate) n_prompt: Vec<usize>,
-    /// Numbers of tokens to generate, comma separated (0 = none)
-    #[arg(
-        short = 'n',
-        long,
-        value_name = "N,…",
-        value_delimiter = ',',
-        default_value = "128"
-    )]
-    pub(crate) n_gen: Vec<usize>,
-    /// Context depths to measure at, comma separated
-    #[arg(
-        short = 'd',
-        long,
-        value_name = "N,…",
-        value_delimiter = ',',
-        default_value = "0"
-    )]
-    pub(crate) n_depth: Vec<usize>,
-    /// Repetitions of each test
-    #[arg(short, long, value_name = "N", default_value_t = 5)]
-    pub(crate) repetitions: usize,
-    /// Output format
-    #[arg(short, long, value_enum, default_value_t = BenchFormat::Md)]
-    pub(crate) output: BenchFormat,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BenchFormat {
-    /// A Markdown table with llama-bench's columns
-    Md,
-    /// A list of objects with llama-bench's field names
-    Json,
-    /// The same fields, comma separated
-    Csv,
 }

@@ -69,13 +69,18 @@ pub(crate) struct ModelSettings {
 impl ModelSettings {
     /// Decides everything that can be decided without opening the model.
     pub(crate) fn resolve(args: ModelArgs) -> Result<Self> {
-        let source = match (args.model, args.demo) {
-            (Some(path), _) => Source::Path(path),
+        let source = match (&args.model, args.demo) {
+            (Some(path), _) => Source::Path(path.clone()),
             (None, true) => Source::Demo,
             (None, false) => {
                 bail!("no model: give -m PATH, or --demo for the embedded demonstration model")
             }
         };
+        Self::with_source(source, args)
+    }
+
+    /// The same for a model whose source has been decided.
+    pub(crate) fn with_source(source: Source, args: ModelArgs) -> Result<Self> {
         if let (Some(k), Some(v)) = (args.cache_type_k, args.cache_type_v) {
             ensure!(
                 k == v,

@@ -58,7 +58,11 @@ pub(crate) fn open_container(source: &Source) -> Result<Gguf> {
 
 /// Opens the file and checks it against its own configuration.
 pub(crate) fn open(source: &Source) -> Result<Opened> {
-    let gguf = open_container(source)?;
+    check(open_container(source)?)
+}
+
+/// Checks an opened container against its own configuration.
+pub(crate) fn check(gguf: Gguf) -> Result<Opened> {
     let config = Config::from_metadata(gguf.metadata())?;
     let inventory = perigee_arch::inventory(&gguf, &config)?;
     Ok(Opened {
@@ -84,11 +88,22 @@ pub(crate) fn load_observed(
     observer: Option<Arc<dyn Observer>>,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Loaded> {
+    load_opened(open(&settings.source)?, settings, needs, observer, progress)
+}
+
+/// [`load_observed`] for a file that is open, whatever the source in the settings.
+pub(crate) fn load_opened(
+    opened: Opened,
+    settings: &ModelSettings,
+    needs: Needs,
+    observer: Option<Arc<dyn Observer>>,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Loaded> {
     let Opened {
         gguf,
         config,
         inventory,
-    } = open(&settings.source)?;
+    } = opened;
     // Before the weights: a vocabulary that cannot be used should not take minutes to be found.
     let tokenizer = match needs.text {
         true => Some(Arc::new(Tokenizer::from_metadata(gguf.metadata())?)),

@@ -17,6 +17,7 @@ mod float_ops;
 mod latent;
 mod matmul;
 mod matrix;
+mod measure;
 #[cfg(test)]
 mod noise;
 mod packed;
@@ -32,6 +33,7 @@ pub use float_ops::{
 pub use latent::{LatentCache, LatentShape, Queries};
 pub use matmul::{At, matmul, matmul_stack, matmul_stack_transposed, scratch_len};
 pub use matrix::{Matrix, Stack};
+pub use measure::{ReadBandwidth, read_bandwidth};
 pub use packed::{
     KernelSpeed, clock_ghz, kernel_speed, pack, peak_macs_per_second, streamed_speed,
 };

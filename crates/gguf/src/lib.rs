@@ -10,6 +10,7 @@ mod array;
 mod cursor;
 mod error;
 mod header;
+mod in_memory;
 mod layout;
 mod limits;
 mod map;
@@ -24,6 +25,7 @@ mod write;
 
 pub use array::Array;
 pub use error::Error;
+pub use in_memory::InMemory;
 pub use layout::{Declared, Layout, Place};
 pub use metadata::Metadata;
 pub use reader::{Gguf, Tensor, TokenId};

@@ -15,11 +15,20 @@ pub(crate) enum Bytes {
         _watch: crate::sigbus::Watch,
         map: Mmap,
     },
+    /// No file, so nobody else can change it.
+    Memory(Mmap),
     Static(&'static [u8]),
     Owned(Vec<u8>),
 }
 
 impl Bytes {
+    /// Maps a file of [`nameless_file`], whose only descriptor this is.
+    pub(crate) fn map_nameless(file: File) -> std::io::Result<Self> {
+        // SAFETY: the file has no name and its only descriptor ends with this function, so that
+        // no one can shorten or change what is mapped.
+        Ok(Self::Memory(unsafe { Mmap::map(&file) }?))
+    }
+
     /// Maps a whole file, read-only.
     pub(crate) fn map(path: &Path) -> Result<Self, Error> {
         let wrap = |source| Error::Io {
@@ -62,12 +71,32 @@ fn open(path: &Path) -> std::io::Result<File> {
     options.open(path)
 }
 
+/// A file in memory that has no name.
+#[cfg(target_os = "linux")]
+pub(crate) fn nameless_file() -> std::io::Result<File> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: the name is a string with its zero; there is no other pointer.
+    let descriptor = unsafe { libc::memfd_create(c"model".as_ptr(), libc::MFD_CLOEXEC) };
+    if descriptor < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just made, and nothing else knows its number.
+    Ok(unsafe { File::from_raw_fd(descriptor) })
+}
+
+/// A file in memory that has no name.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn nameless_file() -> std::io::Result<File> {
+    let kind = std::io::ErrorKind::Unsupported;
+    Err(std::io::Error::new(kind, "files in memory need Linux"))
+}
+
 impl std::ops::Deref for Bytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
         match self {
-            Self::Mapped { map, .. } => map,
+            Self::Mapped { map, .. } | Self::Memory(map) => map,
             Self::Static(bytes) => bytes,
             Self::Owned(bytes) => bytes,
         }

@@ -121,7 +121,7 @@ impl Gguf {
         Self::from_memory(name, Bytes::Owned(bytes))
     }
 
-    fn from_memory(name: &str, bytes: Bytes) -> Result<Self, Error> {
+    pub(crate) fn from_memory(name: &str, bytes: Bytes) -> Result<Self, Error> {
         let header = header::parse(name, &bytes, 0)?;
         Self::new(
             vec![Shard {

@@ -12,20 +12,15 @@
 #![forbid(unsafe_code)]
 
 mod demo;
-mod gaussian;
 pub mod hostile;
-mod keys;
 pub mod norms;
 pub mod parity;
 pub mod reference;
 pub mod shapes;
-mod splitmix;
 mod synthetic;
-mod vocabulary;
 mod weights;
 
 pub use demo::demo_gguf;
+pub use perigee_synthetic::{SplitMix, Vocabulary};
 pub use reference::Reference;
-pub use splitmix::SplitMix;
 pub use synthetic::{Kinds, Synthetic};
-pub use vocabulary::Vocabulary;

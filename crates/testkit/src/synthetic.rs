@@ -1,7 +1,7 @@
 //! Building a model file.
 
+use crate::Vocabulary;
 use crate::weights::Weights;
-use crate::{Vocabulary, keys};
 use perigee_arch::{Config, Expected, Gating, KvLayout, Role, expected_tensors};
 use perigee_gguf::{Gguf, Writer};
 use perigee_quant::QuantKind;
@@ -146,8 +146,11 @@ impl Synthetic {
     /// [`Vocabulary::kimi`].
     pub fn writer(&self) -> Writer {
         let mut writer = Writer::new();
-        keys::write(&self.config, self.layout, &mut writer);
-        Vocabulary::kimi(self.config.vocab_size).write(&mut writer);
+        let keys = perigee_synthetic::keys(&self.config, self.layout);
+        let vocabulary = Vocabulary::kimi(self.config.vocab_size).keys();
+        for (key, value) in keys.into_iter().chain(vocabulary) {
+            writer.metadata(&key, value);
+        }
 
         let weights = Weights {
             config: &self.config,

@@ -5,8 +5,8 @@
 //! three layouts of the latent's up-projection, and both forms of gate and up, hold the
 //! same numbers, so that files of all forms are the same model.
 
-use crate::gaussian::Gaussian;
 use perigee_arch::{Config, Expected};
+use perigee_synthetic::Gaussian;
 
 /// Standard deviation of the logits: a trained head is neither flat nor certain.
 const LOGIT_DEVIATION: f32 = 1.5;

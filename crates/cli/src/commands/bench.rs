@@ -1,6 +1,7 @@
 //! `perigee bench`: prompt and generation speed, with llama-bench's tests and columns.
 
 mod report;
+mod synthetic;
 
 use std::time::{Duration, Instant};
 
@@ -8,44 +9,107 @@ use anyhow::{Result, ensure};
 use perigee_model::{Batch, BlockId, Model, Outputs};
 use perigee_tokenizer::TokenId;
 
-use self::report::{Context, Row};
-use crate::args::BenchArgs;
+use self::report::{Context, Measured, Row};
+use crate::args::{BenchArgs, ModelArgs};
 use crate::progress::LoadProgress;
-use crate::settings::{ConfigFile, ModelSettings};
-use crate::startup::{self, Needs};
+use crate::settings::{ConfigFile, ModelSettings, Source};
+use crate::startup::{self, Needs, Opened};
 
 /// One measurement: `n_prompt` tokens of prefill or `n_gen` of decode, at `depth` tokens of context.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Test {
     n_prompt: usize,
     n_gen: usize,
     depth: usize,
 }
 
+/// What to measure, and how often.
+#[derive(Clone, Debug)]
+struct Plan {
+    tests: Vec<Test>,
+    repetitions: usize,
+}
+
+/// Tokens to generate and repetitions where the user named none: for a model of their own, and
+/// for random weights, of which several shapes are measured.
+const DEFAULTS: (usize, usize) = (128, 5);
+const SYNTHETIC_DEFAULTS: (usize, usize) = (64, 2);
+
 /// Runs every combination and prints the table.
-pub(crate) fn run(args: BenchArgs) -> Result<()> {
+pub(crate) fn run(mut args: BenchArgs) -> Result<()> {
+    // The parser forgives a missing --synthetic where a model is named, as they exclude each other.
     ensure!(
-        args.repetitions >= 1,
-        "-r {}: at least one repetition is needed",
-        args.repetitions
+        args.write.is_none() || args.synthetic.is_some(),
+        "--write needs --synthetic SPEC: only random weights can be written"
     );
-    let tests = tests(&args);
+    let plan = plan(&args)?;
+    let file = ConfigFile::read(args.model.config.as_deref())?;
+    match args.synthetic.take() {
+        None => {
+            let mut settings = ModelSettings::resolve(args.model.or(file.model))?;
+            settings.context = Some(context(&plan, &settings)?);
+            let opened = startup::open(&settings.source)?;
+            let measured = measure(opened, &settings, &plan, None)?;
+            print!("{}", report::render(args.output, &measured));
+            Ok(())
+        }
+        Some(spec) => {
+            // A model in the settings file is for the other commands.
+            let without_model = ModelArgs {
+                model: None,
+                demo: false,
+                ..args.model.or(file.model)
+            };
+            // Only a name: what is measured is made in memory and opened there.
+            let source = Source::Path(spec.as_str().into());
+            let mut settings = ModelSettings::with_source(source, without_model)?;
+            settings.context = Some(context(&plan, &settings)?);
+            match &args.write {
+                Some(path) => synthetic::write(&spec, path, settings.threads),
+                None => synthetic::run(&spec, &settings, &plan, args.output),
+            }
+        }
+    }
+}
+
+fn plan(args: &BenchArgs) -> Result<Plan> {
+    let (n_gen, repetitions) = match args.synthetic {
+        Some(_) => SYNTHETIC_DEFAULTS,
+        None => DEFAULTS,
+    };
+    let n_gen = args.n_gen.clone().unwrap_or(vec![n_gen]);
+    let repetitions = args.repetitions.unwrap_or(repetitions);
+    ensure!(
+        repetitions >= 1,
+        "-r {repetitions}: at least one repetition is needed"
+    );
+    let tests = tests(args, &n_gen);
     ensure!(
         !tests.is_empty(),
         "nothing to measure: -p and -n are both 0"
     );
-    let deepest = tests
-        .iter()
-        .map(|test| test.depth + test.n_prompt + test.n_gen)
-        .max()
-        .unwrap_or(0);
-    let file = ConfigFile::read(args.model.config.as_deref())?;
-    let mut settings = ModelSettings::resolve(args.model.or(file.model))?;
-    let context = *settings.context.get_or_insert(deepest);
+    Ok(Plan { tests, repetitions })
+}
+
+/// The context of the model: what the user asked for, or what the longest test needs.
+fn context(plan: &Plan, settings: &ModelSettings) -> Result<usize> {
+    let tokens = |test: &Test| test.depth + test.n_prompt + test.n_gen;
+    let deepest = plan.tests.iter().map(tokens).max().unwrap_or(0);
+    let context = settings.context.unwrap_or(deepest);
     ensure!(
         deepest <= context,
         "the longest test needs {deepest} tokens, -c allows {context}"
     );
+    Ok(context)
+}
+
+/// Loads the model and runs all tests; `name` stands for that of the file if given.
+fn measure(
+    opened: Opened,
+    settings: &ModelSettings,
+    plan: &Plan,
+    name: Option<String>,
+) -> Result<Measured> {
     let progress = LoadProgress::new("loading");
     let needs = Needs {
         parallel: 1,
@@ -53,30 +117,35 @@ pub(crate) fn run(args: BenchArgs) -> Result<()> {
         text: false,
         context: None,
     };
-    let loaded = startup::load(&settings, needs, &|done, total| progress.set(done, total))?;
+    let report = |done, total| progress.set(done, total);
+    let loaded = startup::load_opened(opened, settings, needs, None, &report)?;
     progress.finish();
-    let facts = Context {
-        model: loaded.config.name.clone(),
+    let context = Context {
+        model: name.unwrap_or_else(|| loaded.config.name.clone()),
         size_bytes: loaded.file_bytes,
         n_params: loaded.n_params,
         threads: settings.threads,
         ubatch: settings.ubatch,
     };
     let mut bench = Bench::new(loaded.model);
-    let mut rows = Vec::with_capacity(tests.len());
-    for test in tests {
+    let mut rows = Vec::with_capacity(plan.tests.len());
+    for &test in &plan.tests {
         eprintln!("perigee: measuring {}", report::test_name(&test));
         rows.push(Row {
             test,
-            seconds: bench.measure(test, args.repetitions)?,
+            seconds: bench.measure(test, plan.repetitions)?,
         });
     }
-    print!("{}", report::render(args.output, &facts, &rows));
-    Ok(())
+    let finite = bench.logits.iter().all(|logit| logit.is_finite());
+    Ok(Measured {
+        context,
+        rows,
+        finite,
+    })
 }
 
 /// llama-bench's order: for each depth all prompts, then all generations.
-fn tests(args: &BenchArgs) -> Vec<Test> {
+fn tests(args: &BenchArgs, n_gen: &[usize]) -> Vec<Test> {
     let mut tests = Vec::new();
     for &depth in &args.n_depth {
         let prompts = args.n_prompt.iter().map(|&n_prompt| Test {
@@ -84,7 +153,7 @@ fn tests(args: &BenchArgs) -> Vec<Test> {
             n_gen: 0,
             depth,
         });
-        let generations = args.n_gen.iter().map(|&n_gen| Test {
+        let generations = n_gen.iter().map(|&n_gen| Test {
             n_prompt: 0,
             n_gen,
             depth,

@@ -17,6 +17,14 @@ pub(super) struct Context {
     pub(super) ubatch: usize,
 }
 
+/// A model and its tests.
+pub(super) struct Measured {
+    pub(super) context: Context,
+    pub(super) rows: Vec<Row>,
+    /// Whether the last logits were numbers.
+    pub(super) finite: bool,
+}
+
 /// A test and the time of each repetition.
 pub(super) struct Row {
     pub(super) test: Test,
@@ -24,8 +32,19 @@ pub(super) struct Row {
 }
 
 impl Row {
-    fn n_tokens(&self) -> usize {
+    pub(super) fn n_tokens(&self) -> usize {
         self.test.n_prompt + self.test.n_gen
+    }
+
+    /// Mean tokens per second of the repetitions.
+    pub(super) fn rate(&self) -> f64 {
+        mean_and_deviation(&self.rates()).0
+    }
+
+    /// Seconds of the fastest repetition, the least disturbed by others.
+    pub(super) fn fastest(&self) -> f64 {
+        let fastest = self.seconds.iter().min();
+        fastest.map_or(f64::NAN, Duration::as_secs_f64)
     }
 
     fn rates(&self) -> Vec<f64> {
@@ -51,42 +70,54 @@ pub(super) fn test_name(test: &Test) -> String {
 }
 
 /// The report in the wanted format.
-pub(super) fn render(format: BenchFormat, context: &Context, rows: &[Row]) -> String {
+pub(super) fn render(format: BenchFormat, measured: &Measured) -> String {
     match format {
-        BenchFormat::Md => markdown(context, rows),
-        BenchFormat::Json => {
-            let objects: Vec<Value> = rows.iter().map(|row| fields(context, row)).collect();
-            format!("{:#}\n", Value::Array(objects))
-        }
-        BenchFormat::Csv => csv(context, rows),
+        BenchFormat::Md => markdown(std::slice::from_ref(measured)),
+        BenchFormat::Json => format!("{:#}\n", Value::Array(objects(measured))),
+        BenchFormat::Csv => csv(&objects(measured)),
     }
 }
 
-fn markdown(context: &Context, rows: &[Row]) -> String {
-    let gib = context.size_bytes as f64 / f64::from(1 << 30);
-    let params = context.n_params as f64 / 1e9;
-    let mut table = String::from(
-        "| model                          |       size |     params | backend    | threads |            test |                  t/s |\n\
-         | ------------------------------ | ---------: | ---------: | ---------- | ------: | --------------: | -------------------: |\n",
+/// One table of all models.
+pub(super) fn markdown(models: &[Measured]) -> String {
+    let width = models
+        .iter()
+        .map(|model| model.context.model.chars().count())
+        .fold(30, usize::max);
+    let mut table = format!(
+        "| {:<width$} |       size |     params | backend    | threads |            test |                  t/s |\n\
+         | {:-<width$} | ---------: | ---------: | ---------- | ------: | --------------: | -------------------: |\n",
+        "model", "",
     );
-    for row in rows {
-        let (mean, deviation) = mean_and_deviation(&row.rates());
-        let rate = format!("{mean:.2} ± {deviation:.2}");
-        let _ = writeln!(
-            table,
-            "| {:<30} | {gib:>6.2} GiB | {params:>8.2} B | CPU        | {:>7} | {:>15} | {rate:>20} |",
-            context.model,
-            context.threads,
-            test_name(&row.test),
-        );
+    for Measured { context, rows, .. } in models {
+        let gib = context.size_bytes as f64 / f64::from(1 << 30);
+        let params = context.n_params as f64 / 1e9;
+        for row in rows {
+            let (mean, deviation) = mean_and_deviation(&row.rates());
+            let rate = format!("{mean:.2} ± {deviation:.2}");
+            let _ = writeln!(
+                table,
+                "| {:<width$} | {gib:>6.2} GiB | {params:>8.2} B | CPU        | {:>7} | {:>15} | {rate:>20} |",
+                context.model,
+                context.threads,
+                test_name(&row.test),
+            );
+        }
     }
     table
 }
 
-fn csv(context: &Context, rows: &[Row]) -> String {
+/// An object for each test.
+pub(super) fn objects(measured: &Measured) -> Vec<Value> {
+    let rows = measured.rows.iter();
+    rows.map(|row| fields(&measured.context, row)).collect()
+}
+
+/// The objects as lines.
+pub(super) fn csv(objects: &[Value]) -> String {
     let mut text = String::new();
-    for (i, row) in rows.iter().enumerate() {
-        let Value::Object(mut fields) = fields(context, row) else {
+    for (i, object) in objects.iter().enumerate() {
+        let Value::Object(mut fields) = object.clone() else {
             continue;
         };
         // Lists of samples have no place in a cell.
@@ -152,31 +183,33 @@ fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
 mod tests {
     use super::*;
 
-    fn context() -> Context {
-        Context {
+    fn measured() -> Measured {
+        let context = Context {
             model: "m".to_owned(),
             size_bytes: 1 << 30,
             n_params: 2_000_000_000,
             threads: 2,
             ubatch: 512,
-        }
-    }
-
-    fn row() -> Row {
+        };
         let test = Test {
             n_prompt: 0,
             n_gen: 10,
             depth: 4096,
         };
-        Row {
+        let row = Row {
             test,
             seconds: vec![Duration::from_secs(1), Duration::from_secs(2)],
+        };
+        Measured {
+            context,
+            rows: vec![row],
+            finite: true,
         }
     }
 
     #[test]
     fn markdown_has_the_columns_of_llama_bench() {
-        let table = render(BenchFormat::Md, &context(), &[row()]);
+        let table = render(BenchFormat::Md, &measured());
         assert!(table.contains("tg10 @ d4096 |"), "{table}");
         assert!(table.contains("7.50 ± 3.54"), "{table}");
         let widths: Vec<usize> = table.lines().map(|line| line.chars().count()).collect();
@@ -185,10 +218,9 @@ mod tests {
 
     #[test]
     fn json_and_csv_carry_the_same_rate() {
-        let json: Value =
-            serde_json::from_str(&render(BenchFormat::Json, &context(), &[row()])).unwrap();
+        let json: Value = serde_json::from_str(&render(BenchFormat::Json, &measured())).unwrap();
         assert_eq!(json[0]["avg_ts"], json!(7.5));
-        let csv = render(BenchFormat::Csv, &context(), &[row()]);
+        let csv = render(BenchFormat::Csv, &measured());
         let (names, values) = csv.trim_end().split_once('\n').unwrap();
         let column = names.split(',').position(|name| name == "avg_ts").unwrap();
         assert_eq!(values.split(',').nth(column), Some("7.5"));

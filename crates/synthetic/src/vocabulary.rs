@@ -5,7 +5,7 @@
 //! size: bytes, runs of spaces, byte pairs merged over a page of prose and code, then
 //! the control tokens under their own names at the same distance from the first one.
 
-use perigee_gguf::{Value, Writer};
+use perigee_gguf::Value;
 use std::collections::BTreeSet;
 
 mod merges;
@@ -49,14 +49,17 @@ const NORMAL: i32 = 1;
 const CONTROL: i32 = 3;
 
 impl Vocabulary {
+    /// The bytes, two runs of spaces and 32 control tokens.
+    pub const SMALLEST: usize = 290;
+
     /// A vocabulary of `size` tokens: 32 control tokens (256 from 4,096 tokens on).
     ///
     /// # Panics
-    /// When `size` is less than 290: the bytes, two runs of spaces and the control tokens.
+    /// When `size` is less than [`Vocabulary::SMALLEST`].
     pub fn kimi(size: usize) -> Self {
         let n_controls = if size < 4096 { 32 } else { 256 };
         assert!(
-            size >= 258 + n_controls,
+            size >= Self::SMALLEST,
             "a Kimi-like vocabulary of {size} tokens"
         );
         let n_ordinary = size - n_controls;
@@ -84,24 +87,27 @@ impl Vocabulary {
         self.tokens.iter().position(|token| token == text)
     }
 
-    /// Adds the `tokenizer.ggml.*` keys.
-    pub fn write(&self, writer: &mut Writer) {
+    /// The `tokenizer.ggml.*` keys.
+    pub fn keys(&self) -> Vec<(String, Value)> {
         let text = |s: &str| Value::Str(s.as_bytes().to_vec());
         let texts = |list: &[String]| Value::strings(list);
-        let id = |index: usize| Value::U32(u32::try_from(index).expect("a small vocabulary"));
+        let id = |index: usize| Value::U32(u32::try_from(index).expect("a vocabulary fits u32"));
         let types = (0..self.tokens.len())
             .map(|i| Value::I32(if i < self.n_ordinary { NORMAL } else { CONTROL }));
-        writer
-            .metadata("tokenizer.ggml.model", text("gpt2"))
-            .metadata("tokenizer.ggml.pre", text("kimi-k2"))
-            .metadata("tokenizer.ggml.tokens", texts(&self.tokens))
-            .metadata("tokenizer.ggml.token_type", Value::array(types))
-            .metadata("tokenizer.ggml.merges", texts(&self.merges))
-            .metadata("tokenizer.ggml.bos_token_id", id(self.n_ordinary))
-            .metadata("tokenizer.ggml.eos_token_id", id(self.n_ordinary + EOS))
-            .metadata("tokenizer.ggml.padding_token_id", id(self.tokens.len() - 1))
-            .metadata("tokenizer.ggml.unknown_token_id", id(self.tokens.len() - 2))
-            .metadata("tokenizer.ggml.add_bos_token", Value::Bool(false));
+        let keys = [
+            ("model", text("gpt2")),
+            ("pre", text("kimi-k2")),
+            ("tokens", texts(&self.tokens)),
+            ("token_type", Value::array(types)),
+            ("merges", texts(&self.merges)),
+            ("bos_token_id", id(self.n_ordinary)),
+            ("eos_token_id", id(self.n_ordinary + EOS)),
+            ("padding_token_id", id(self.tokens.len() - 1)),
+            ("unknown_token_id", id(self.tokens.len() - 2)),
+            ("add_bos_token", Value::Bool(false)),
+        ];
+        keys.map(|(key, value)| (format!("tokenizer.ggml.{key}"), value))
+            .into()
     }
 }
 

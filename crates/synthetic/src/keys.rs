@@ -1,24 +1,28 @@
 //! The `deepseek2.*` and `general.*` metadata, as the converters write it.
 
 use perigee_arch::{Config, Gating, KvLayout};
-use perigee_gguf::{Value, Writer};
+use perigee_gguf::Value;
 
-/// Adds every key that either engine or this project reads.
+/// Every key that either engine or this project reads, but those of the vocabulary.
 ///
 /// The converters of llama.cpp describe the absorbed form (one KV head of 576), those
 /// of ik_llama.cpp and all older ones the expanded form; the layout says which.
-pub(crate) fn write(config: &Config, layout: KvLayout, writer: &mut Writer) {
+///
+/// # Panics
+/// When a size of the configuration is beyond `u32`.
+pub fn keys(config: &Config, layout: KvLayout) -> Vec<(String, Value)> {
     let text = |s: &str| Value::Str(s.as_bytes().to_vec());
-    writer
-        .metadata("general.architecture", text("deepseek2"))
-        .metadata("general.type", text("model"))
-        .metadata("general.name", text(&config.name))
-        .metadata("general.quantization_version", Value::U32(2));
+    let mut entries = vec![
+        ("general.architecture".to_owned(), text("deepseek2")),
+        ("general.type".to_owned(), text("model")),
+        ("general.name".to_owned(), text(&config.name)),
+        ("general.quantization_version".to_owned(), Value::U32(2)),
+    ];
 
     let mut key = |name: &str, value: Value| {
-        writer.metadata(&format!("deepseek2.{name}"), value);
+        entries.push((format!("deepseek2.{name}"), value));
     };
-    let int = |n: usize| Value::U32(u32::try_from(n).expect("sizes of a test model fit u32"));
+    let int = |n: usize| Value::U32(u32::try_from(n).expect("sizes of a model fit u32"));
     let c = config;
     key("block_count", int(c.n_layers));
     key("context_length", int(c.context_length));
@@ -80,4 +84,5 @@ pub(crate) fn write(config: &Config, layout: KvLayout, writer: &mut Writer) {
     key("expert_gating_func", Value::U32(gating));
     key("expert_group_count", int(c.n_group));
     key("expert_group_used_count", int(c.topk_group));
+    entries
 }

@@ -1,4 +1,4 @@
-//! The one source of randomness of this crate.
+//! The one source of randomness.
 
 /// SplitMix64 (Steele, Lea, Flood 2014): integer arithmetic only, so that every machine draws
 /// the same bits from a seed.
@@ -31,4 +31,12 @@ impl SplitMix {
     pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
         &items[self.below(items.len())]
     }
+}
+
+/// Where the stream of a tensor begins: FNV-1a over its name, started from the model's seed.
+pub(crate) fn stream(seed: u64, name: &str) -> u64 {
+    name.bytes()
+        .fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
 }

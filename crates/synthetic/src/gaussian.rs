@@ -1,26 +1,23 @@
 //! Reproducible random weights.
 
-use crate::splitmix::SplitMix;
+use crate::splitmix::{SplitMix, stream};
 
 /// A stream of pseudo-gaussian values that depends on nothing but its seed: integer
 /// arithmetic and one multiplication, so every machine draws the same bits.
-pub(crate) struct Gaussian {
+pub struct Gaussian {
     random: SplitMix,
 }
 
 impl Gaussian {
     /// A stream of its own for each (model seed, tensor name), so that the values of
     /// a tensor do not depend on which other tensors the file has.
-    pub(crate) fn new(seed: u64, name: &str) -> Self {
-        // FNV-1a over the name, started from the seed.
-        let state = name
-            .bytes()
-            .fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-            });
-        Self {
-            random: SplitMix::new(state),
-        }
+    pub fn new(seed: u64, name: &str) -> Self {
+        Self::of(SplitMix::new(stream(seed, name)))
+    }
+
+    /// The values that these bits make.
+    pub fn of(random: SplitMix) -> Self {
+        Self { random }
     }
 
     /// Mean 0, variance 1, bounded by ±3.47: the sum of four 16-bit uniform values.
@@ -33,8 +30,13 @@ impl Gaussian {
     }
 
     /// `n` values around `mean` with standard deviation `deviation`.
-    pub(crate) fn values(&mut self, n: usize, mean: f32, deviation: f32) -> Vec<f32> {
-        (0..n).map(|_| mean + deviation * self.sample()).collect()
+    pub fn values(&mut self, n: usize, mean: f32, deviation: f32) -> Vec<f32> {
+        (0..n).map(|_| self.value(mean, deviation)).collect()
+    }
+
+    /// The next value around `mean` with standard deviation `deviation`.
+    pub fn value(&mut self, mean: f32, deviation: f32) -> f32 {
+        mean + deviation * self.sample()
     }
 }
 
