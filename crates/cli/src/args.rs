@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use bench::{BenchArgs, BenchFormat};
+pub(crate) use bench::{BenchArgs, BenchCommand, BenchFormat, KernelsArgs};
 pub(crate) use files::{ConvertArgs, ImatrixArgs, MatrixType, QuantizeArgs};
 pub(crate) use model::{CacheType, LoadHow, ModelArgs};
 pub(crate) use sampling::SamplingArgs;

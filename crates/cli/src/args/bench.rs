@@ -9,10 +9,14 @@ use super::ModelArgs;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     perigee bench -m MODEL.gguf\n  \
-    perigee bench --synthetic kimi-k2.6@IQ3_K:layers=2,vocab=4096\n\
+    perigee bench --synthetic kimi-k2.6@IQ3_K:layers=2,vocab=4096\n  \
+    perigee bench kernels\n\
     The second makes two layers with random weights in memory (8 GB), measures them and says how\n\
     fast all layers would be, without any download.")]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    pub(crate) what: Option<BenchCommand>,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     /// Measure random weights of true dimensions, made in memory, and estimate the whole model:
@@ -47,9 +51,41 @@ pub(crate) struct BenchArgs {
     /// Repetitions of each test [default: 5, with --synthetic 2]
     #[arg(short, long, value_name = "N")]
     pub(crate) repetitions: Option<usize>,
+    /// Compute logits for every token of a prompt, not just the last: without, the last layer is
+    /// mostly skipped, which makes models of few layers look fast [always with --synthetic]
+    #[arg(long)]
+    pub(crate) all_logits: bool,
     /// Output format
     #[arg(short, long, value_enum, default_value_t = BenchFormat::Md)]
     pub(crate) output: BenchFormat,
+}
+
+/// Measurements without a model.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Cycles and GB/s of the matrix kernels of every type, beside the limits of this machine
+    Kernels(KernelsArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct KernelsArgs {
+    /// Types to measure, comma separated [default: all with packed kernels]
+    #[arg(long, value_name = "TYPE,…", value_delimiter = ',')]
+    pub(crate) types: Vec<String>,
+    /// Columns (tokens) that share the weights, comma separated
+    #[arg(
+        long,
+        value_name = "N,…",
+        value_delimiter = ',',
+        default_value = "1,2,4,8,32,128,512"
+    )]
+    pub(crate) columns: Vec<usize>,
+    /// Compute threads of the measurements from memory [default: physical cores]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Milliseconds for each measurement
+    #[arg(long, value_name = "MS", default_value_t = 20)]
+    pub(crate) time: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,5 +1,6 @@
 //! `perigee bench`: prompt and generation speed, with llama-bench's tests and columns.
 
+mod kernels;
 mod report;
 mod synthetic;
 
@@ -10,7 +11,7 @@ use perigee_model::{Batch, BlockId, Model, Outputs};
 use perigee_tokenizer::TokenId;
 
 use self::report::{Context, Measured, Row};
-use crate::args::{BenchArgs, ModelArgs};
+use crate::args::{BenchArgs, BenchCommand, ModelArgs};
 use crate::progress::LoadProgress;
 use crate::settings::{ConfigFile, ModelSettings, Source};
 use crate::startup::{self, Needs, Opened};
@@ -28,6 +29,8 @@ pub(crate) struct Test {
 struct Plan {
     tests: Vec<Test>,
     repetitions: usize,
+    /// Whether every token of a prompt yields logits.
+    all_logits: bool,
 }
 
 /// Tokens to generate and repetitions where the user named none: for a model of their own, and
@@ -37,6 +40,9 @@ const SYNTHETIC_DEFAULTS: (usize, usize) = (64, 2);
 
 /// Runs every combination and prints the table.
 pub(crate) fn run(mut args: BenchArgs) -> Result<()> {
+    if let Some(BenchCommand::Kernels(args)) = &args.what {
+        return kernels::run(args);
+    }
     // The parser forgives a missing --synthetic where a model is named, as they exclude each other.
     ensure!(
         args.write.is_none() || args.synthetic.is_some(),
@@ -88,7 +94,11 @@ fn plan(args: &BenchArgs) -> Result<Plan> {
         !tests.is_empty(),
         "nothing to measure: -p and -n are both 0"
     );
-    Ok(Plan { tests, repetitions })
+    Ok(Plan {
+        tests,
+        repetitions,
+        all_logits: args.all_logits || args.synthetic.is_some(),
+    })
 }
 
 /// The context of the model: what the user asked for, or what the longest test needs.
@@ -113,7 +123,7 @@ fn measure(
     let progress = LoadProgress::new("loading");
     let needs = Needs {
         parallel: 1,
-        output_rows: 1,
+        output_rows: if plan.all_logits { settings.ubatch } else { 1 },
         text: false,
         context: None,
     };
@@ -127,7 +137,7 @@ fn measure(
         threads: settings.threads,
         ubatch: settings.ubatch,
     };
-    let mut bench = Bench::new(loaded.model);
+    let mut bench = Bench::new(loaded.model, plan.all_logits);
     let mut rows = Vec::with_capacity(plan.tests.len());
     for &test in &plan.tests {
         eprintln!("perigee: measuring {}", report::test_name(&test));
@@ -171,18 +181,25 @@ struct Bench<M> {
     model: M,
     blocks: Vec<BlockId>,
     batch: Batch,
+    outputs: Outputs,
     logits: Vec<f32>,
     /// State of the token generator: what the tokens are does not matter, that experts vary does.
     random: u32,
 }
 
 impl<M: Model> Bench<M> {
-    fn new(model: M) -> Self {
+    fn new(model: M, all_logits: bool) -> Self {
         let limits = model.limits();
+        model.bind_thread();
+        let (outputs, n_rows) = match all_logits {
+            true => (Outputs::All, limits.max_output_rows),
+            false => (Outputs::Last, 1),
+        };
         Self {
+            outputs,
             blocks: (0..limits.n_blocks as u32).map(BlockId).collect(),
             batch: Batch::default(),
-            logits: vec![0.0; limits.vocab_size],
+            logits: vec![0.0; n_rows * limits.vocab_size],
             random: 1,
             model,
         }
@@ -217,8 +234,10 @@ impl<M: Model> Bench<M> {
 
     fn step(&mut self, tokens: &[TokenId], start: usize) -> Result<()> {
         self.batch.clear();
-        self.batch.push(tokens, start, &self.blocks, Outputs::Last);
-        self.model.forward(&self.batch, &mut self.logits)?;
+        self.batch.push(tokens, start, &self.blocks, self.outputs);
+        let n_logits = self.batch.n_outputs() * self.model.limits().vocab_size;
+        self.model
+            .forward(&self.batch, &mut self.logits[..n_logits])?;
         Ok(())
     }
 

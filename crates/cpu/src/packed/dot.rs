@@ -285,9 +285,10 @@ pub(super) unsafe fn dot_registers<S: Quads>(rounds: usize) -> usize {
     let a = [1i8, -1, 2, -2];
     // SAFETY: promised by the caller; `a` has four bytes.
     unsafe {
-        let w = S::splat(0x0102_0304);
         let mut sums = [S::zero(); CHAINS];
         for _ in 0..rounds {
+            // Not known to be the same every time, or products would leave the loop.
+            let w = S::splat(std::hint::black_box(0x0102_0304));
             for sum in &mut sums {
                 *sum = S::dot::<false>(*sum, w, a.as_ptr());
             }

@@ -35,13 +35,20 @@ pub(super) fn run(
     let mut shapes = Vec::new();
     for shape in estimate.shapes() {
         check_memory(text, &shape.spec)?;
-        shapes.push((make::model(&shape.spec)?, shape.name));
+        // The whole model computes one row of its head for a prompt; what is measured to be
+        // subtracted must have all of its last layer.
+        let all_logits = shape.spec.config.vocab_size == spec.config.vocab_size;
+        shapes.push((make::model(&shape.spec)?, shape.name, all_logits));
     }
     eprintln!("perigee: measuring the read bandwidth of the memory");
     estimate.bandwidth = Some(bandwidth(settings.threads)?);
-    for (model, name) in shapes {
+    for (model, name, all_logits) in shapes {
         let opened = startup::check(make::in_memory(&model, &name, settings.threads)?)?;
-        let measured = measure(opened, settings, plan, Some(name))?;
+        let plan = Plan {
+            all_logits,
+            ..plan.clone()
+        };
+        let measured = measure(opened, settings, &plan, Some(name))?;
         ensure!(
             measured.finite,
             "--synthetic {text}: the logits are no numbers"

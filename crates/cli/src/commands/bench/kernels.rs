@@ -1,0 +1,131 @@
+//! `perigee bench kernels`: what the matrix kernels reach of what the machine has.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use perigee_cpu::{
+    Isa, Workers, clock_ghz, kernel_speed, peak_macs_per_second, read_bandwidth, streamed_speed,
+};
+use perigee_quant::QuantKind;
+use perigee_topology::Machine;
+
+use crate::args::KernelsArgs;
+
+/// Bytes of the matrix that is read from memory: far more than the caches hold.
+const STREAMED_BYTES: usize = 1 << 30;
+/// Passes over the memory when its bandwidth is measured.
+const BANDWIDTH_PASSES: usize = 8;
+/// Types that are measured from memory when none are named: those of the published models.
+const STREAMED: [QuantKind; 4] = [
+    QuantKind::Iq3K,
+    QuantKind::Q4_0,
+    QuantKind::Q8_0,
+    QuantKind::Iq2Ks,
+];
+
+/// Measures and prints two tables.
+pub(super) fn run(args: &KernelsArgs) -> Result<()> {
+    ensure!(
+        args.columns.iter().all(|n| (1..=4096).contains(n)),
+        "--columns: numbers from 1 to 4096"
+    );
+    let named = kinds(&args.types)?;
+    let budget = Duration::from_millis(args.time);
+    let isas: Vec<Isa> = Isa::ALL
+        .into_iter()
+        .filter(|isa| *isa != Isa::Scalar && isa.is_supported())
+        .collect();
+    ensure!(
+        !isas.is_empty(),
+        "this CPU has none of the instruction sets that kernels are written for: AVX2, AVX-VNNI, AVX-512"
+    );
+    cached(args, &named, &isas, budget)?;
+    streamed(args, &named)
+}
+
+fn kinds(names: &[String]) -> Result<Vec<QuantKind>> {
+    let find = |name: &String| {
+        let kind =
+            QuantKind::from_name(name).with_context(|| format!("--types: no type {name}"))?;
+        ensure!(
+            kind.layout().is_some(),
+            "--types: {} has no packed kernels",
+            kind.name()
+        );
+        Ok(kind)
+    };
+    names.iter().map(find).collect()
+}
+
+/// One core, weights in its second-level cache.
+fn cached(args: &KernelsArgs, named: &[QuantKind], isas: &[Isa], budget: Duration) -> Result<()> {
+    let clock = clock_ghz(budget);
+    println!("One core, weights in its second-level cache, clock {clock:.2} GHz.");
+    for &isa in isas {
+        let peak = peak_macs_per_second(isa, budget).context("a supported instruction set")?;
+        println!(
+            "{} multiplies {:.0} Gmac/s, {:.1} a cycle: at best {:.1} cycles for 256 weights and a column.",
+            isa.name(),
+            peak / 1e9,
+            peak / clock / 1e9,
+            256.0 * clock * 1e9 / peak,
+        );
+    }
+    println!("\nCycles for 256 weights and one column, by columns that share the weights:\n");
+    print!("| type | instructions | GB/s, 1 column |");
+    args.columns.iter().for_each(|n| print!(" {n} |"));
+    println!(
+        "\n| --- | --- | ---: |{}",
+        " ---: |".repeat(args.columns.len())
+    );
+    let all = match named {
+        [] => QuantKind::ALL,
+        named => named,
+    };
+    for &kind in all {
+        for &isa in isas {
+            let Some(one) = kernel_speed(kind, isa, 1, budget) else {
+                continue;
+            };
+            print!("| {} | {} | {:.1} |", kind.name(), isa.name(), one.gb_s());
+            for &n in &args.columns {
+                let speed = kernel_speed(kind, isa, n, budget).context("measured a moment ago")?;
+                print!(" {:.1} |", speed.cycles_per_256(clock) / n as f64);
+            }
+            println!();
+        }
+    }
+    Ok(())
+}
+
+/// All threads, weights in memory.
+fn streamed(args: &KernelsArgs, named: &[QuantKind]) -> Result<()> {
+    let threads = args.threads.unwrap_or_else(Machine::default_threads);
+    ensure!(
+        (1..=4096).contains(&threads),
+        "-t {threads}: expected 1 to 4096 threads"
+    );
+    let workers = Workers::new(threads, 0);
+    workers.pool().pin_caller();
+    let bandwidth = read_bandwidth(workers.pool(), STREAMED_BYTES, BANDWIDTH_PASSES)
+        .map_err(|error| anyhow::anyhow!("no memory of {} bytes to read", error.n_bytes))?;
+    println!(
+        "\n{} threads, a matrix of 1 GiB times a vector; reading alone: {:.1} GB/s (median {:.1}).\n",
+        workers.n_threads(),
+        bandwidth.best / 1e9,
+        bandwidth.median / 1e9,
+    );
+    println!("| type | GB/s | of reading alone |\n| --- | ---: | ---: |");
+    let kinds = match named {
+        [] => &STREAMED,
+        named => named,
+    };
+    for &kind in kinds {
+        let budget = Duration::from_secs(1);
+        let speed = streamed_speed(&workers, kind, STREAMED_BYTES, budget)
+            .with_context(|| format!("no memory for 1 GiB of {}", kind.name()))?;
+        let share = 100.0 * speed.gb_s() * 1e9 / bandwidth.best;
+        println!("| {} | {:.1} | {share:.0} % |", kind.name(), speed.gb_s());
+    }
+    Ok(())
+}
