@@ -75,8 +75,6 @@ pub(crate) trait Quads: Copy {
     unsafe fn f_mul(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn f_neg(a: Self::F) -> Self::F;
     unsafe fn f_fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
-    /// Asks for the line of memory at `at`, which need not exist.
-    unsafe fn prefetch(at: *const u8);
 }
 
 /// The shift that a 64-entry table makes up for when codes have `bits` bits from bit `shift` on
@@ -230,5 +228,4 @@ impl Quads for Scalar {
     unsafe fn f_fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F {
         std::array::from_fn(|r| a[r].mul_add(b[r], c[r]))
     }
-    unsafe fn prefetch(_: *const u8) {}
 }

@@ -189,11 +189,6 @@ impl Quads for Avx512 {
         // SAFETY: see `zero`.
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
-    #[inline(always)]
-    unsafe fn prefetch(at: *const u8) {
-        // SAFETY: a prefetch does not access memory as far as the program can tell.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
-    }
 }
 
 /// Shuffle of a 128-bit part: bytes `from`, `from`, `from + 1`, `from + 1` of every lane.
@@ -471,11 +466,6 @@ impl<const VNNI: bool> Quads for Avx2<VNNI> {
                 _mm256_fmadd_ps(a[1], b[1], c[1]),
             ]
         }
-    }
-    #[inline(always)]
-    unsafe fn prefetch(at: *const u8) {
-        // SAFETY: a prefetch does not access memory as far as the program can tell.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
 }
 
