@@ -27,7 +27,7 @@ pub struct Absorbed {
     shape: LatentShape,
     n_heads: usize,
     scale: f32,
-    isa: Isa,
+    pub(crate) isa: Isa,
     n_threads: usize,
     /// Tasks of the current wave.
     tasks: Vec<Task>,

@@ -11,7 +11,7 @@ use super::{Isa, Kernel};
 const LOWEST: f32 = -87.336_54;
 /// From here on the result is infinite.
 const HIGHEST: f32 = 89.0;
-const LN_2: [f32; 2] = [0.693_147_2, -1.904_654_3e-9];
+const LN_2: [f32; 2] = [std::f32::consts::LN_2, -1.904_654_3e-9];
 /// Coefficients of `q`, from the constant on.
 const Q: [f32; 5] = [
     0.499_999_94,
@@ -122,3 +122,6 @@ impl Kernel for Soften<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

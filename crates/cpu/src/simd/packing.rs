@@ -62,3 +62,6 @@ fn transposed(rows: [&[f32; 4]; 4]) -> [[f32; 4]; 4] {
 fn transposed(rows: [&[f32; 4]; 4]) -> [[f32; 4]; 4] {
     std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]))
 }
+
+#[cfg(test)]
+mod tests;
