@@ -52,7 +52,7 @@ impl Absorbed {
     /// Attention of `n_heads` heads over rows of `shape` with softmax scale `scale`, with
     /// buffers for `n_threads` threads.
     pub fn new(shape: LatentShape, n_heads: usize, scale: f32, n_threads: usize) -> Self {
-        let n_slots = (8 * n_threads).max(32);
+        let n_slots = 8 * n_threads;
         Self {
             shape,
             n_heads,
