@@ -14,7 +14,7 @@ mod states;
 
 use perigee_topology::DisjointMut;
 
-use crate::simd::{Isa, LANES};
+use crate::simd::{Isa, LANES, aligned};
 use crate::{LatentCache, LatentShape, Queries, Workers};
 use split::{Split, TASK_HEADS, TASK_TOKENS};
 use states::{Fold, Partial};
@@ -27,7 +27,7 @@ pub struct Absorbed {
     shape: LatentShape,
     n_heads: usize,
     scale: f32,
-    isa: Isa,
+    pub(crate) isa: Isa,
     n_threads: usize,
     /// Tasks of the current wave.
     tasks: Vec<Task>,
@@ -52,7 +52,7 @@ impl Absorbed {
     /// Attention of `n_heads` heads over rows of `shape` with softmax scale `scale`, with
     /// buffers for `n_threads` threads.
     pub fn new(shape: LatentShape, n_heads: usize, scale: f32, n_threads: usize) -> Self {
-        let n_slots = (8 * n_threads).max(32);
+        let n_slots = 8 * n_threads;
         Self {
             shape,
             n_heads,
@@ -60,7 +60,7 @@ impl Absorbed {
             isa: Isa::best(),
             n_threads,
             tasks: Vec::with_capacity(n_slots),
-            partials: vec![0.0; n_slots * Partial::len(&shape)],
+            partials: vec![0.0; LANES + n_slots * Partial::len(&shape)],
         }
     }
 
@@ -92,7 +92,8 @@ impl Absorbed {
     ) {
         assert_eq!(cache.shape, self.shape);
         let task_heads = self.task_heads(runs);
-        let capacity = self.partials.len() / Partial::len(&self.shape);
+        let partials = aligned(&mut self.partials);
+        let capacity = partials.len() / Partial::len(&self.shape);
         let wave = Wave {
             isa: self.isa,
             workers,
@@ -108,7 +109,7 @@ impl Absorbed {
             for_tasks(run, queries, self.n_heads, task_heads, |mut task| {
                 let n_tokens = task.tokens.1 - task.tokens.0;
                 if n_slots + n_tokens > capacity {
-                    wave.compute(&self.tasks, &mut self.partials, out);
+                    wave.compute(&self.tasks, partials, out);
                     self.tasks.clear();
                     n_slots = 0;
                 }
@@ -117,7 +118,7 @@ impl Absorbed {
                 self.tasks.push(task);
             });
         }
-        wave.compute(&self.tasks, &mut self.partials, out);
+        wave.compute(&self.tasks, partials, out);
     }
 
     /// Heads of a task. All that fit share the decoded rows, unless that leaves too few tasks.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use perigee_quant::QuantKind;
 
 use crate::noise::{noise, quantized_noise};
+use crate::simd::Isa;
 use crate::{Absorbed, Expanded, KeyUp, LatentCache, LatentShape, Queries, Stack, Workers};
 
 const N_HEADS: usize = 64;
@@ -85,7 +86,13 @@ fn cache_bytes(shape: LatentShape, n_positions: usize) -> (Vec<u8>, Vec<u32>) {
     (block.repeat(n_blocks), (0..n_blocks as u32).collect())
 }
 
-fn absorbed_speed(kind: QuantKind, depth: usize, n_tokens: usize, n_threads: usize, n: usize) {
+fn absorbed_speed(
+    isa: Isa,
+    kind: QuantKind,
+    (depth, n_tokens): (usize, usize),
+    n_threads: usize,
+    n: usize,
+) {
     let shape = LatentShape {
         kv_lora_rank: RANK,
         rope_dim: ROPE,
@@ -107,13 +114,14 @@ fn absorbed_speed(kind: QuantKind, depth: usize, n_tokens: usize, n_threads: usi
     let q = noise(n_tokens * N_HEADS * shape.padded_len(), 2);
     let workers = Workers::new(n_threads, Absorbed::scratch_len(&shape));
     let mut absorbed = Absorbed::new(shape, N_HEADS, 0.07, n_threads);
+    absorbed.isa = isa;
     let mut out = vec![0.0; n_tokens * N_HEADS * Absorbed::out_len(&shape)];
     let clock = clock();
     let seconds = fastest(n_threads, n, || {
         absorbed.attend(&workers, cache, &[run], &q, &mut out);
     });
     let macs = n_tokens as f64 * (depth * N_HEADS * (RANK + ROPE + RANK)) as f64;
-    let what = format!("absorbed {kind:?} depth {depth} x{n_tokens}");
+    let what = format!("absorbed {isa:?} {kind:?} {depth} x{n_tokens}");
     report(&what, n_threads, clock, seconds, n_tokens, macs);
 }
 
@@ -163,14 +171,17 @@ fn expanded_speed(n_tokens: usize, n_threads: usize, n: usize) {
 #[test]
 #[ignore = "a measurement"]
 fn attention_speed() {
+    let best = Isa::best();
     for kind in [QuantKind::F16, QuantKind::Q8_0] {
         for n_threads in [1, 2] {
-            absorbed_speed(kind, 4096, 1, n_threads, 30);
-            absorbed_speed(kind, 32768, 1, n_threads, 5);
+            absorbed_speed(best, kind, (4096, 1), n_threads, 30);
+            absorbed_speed(best, kind, (32768, 1), n_threads, 5);
         }
     }
-    absorbed_speed(QuantKind::F16, 4096, 4, 1, 8);
-    absorbed_speed(QuantKind::F16, 256, 1, 1, 50);
+    for isa in Isa::available().skip(1) {
+        absorbed_speed(isa, QuantKind::F16, (4096, 4), 1, 8);
+        absorbed_speed(isa, QuantKind::F16, (256, 1), 1, 50);
+    }
     for n_threads in [1, 2] {
         expanded_speed(512, n_threads, 3);
         expanded_speed(2048, n_threads, 1);

@@ -121,5 +121,12 @@ unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
     unsafe { kernel.run::<[std::arch::x86_64::__m256; 2]>() }
 }
 
+/// The part of a buffer from the start of a line of the cache on: loads of 16 floats from there
+/// on touch one line each. Takes up to [`LANES`] floats.
+pub(crate) fn aligned(buffer: &mut [f32]) -> &mut [f32] {
+    let skipped = buffer.as_ptr().align_offset(LANES * size_of::<f32>());
+    buffer.get_mut(skipped..).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests;

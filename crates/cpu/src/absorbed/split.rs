@@ -6,17 +6,15 @@
 
 use super::states::Partial;
 use super::{SPLIT_LEN, Task, Wave};
-use crate::simd::{LANES, Product, Soften, Start, pack_rows};
+use crate::simd::{LANES, Product, Soften, Start, aligned, pack_rows};
 use crate::{LatentShape, Queries};
 
 /// Positions decoded at a time; divides [`SPLIT_LEN`].
-const TILE_LEN: usize = 32;
+const TILE_LEN: usize = 64;
 /// Tokens of one run that share the decoded rows of a task.
 pub(super) const TASK_TOKENS: usize = 4;
 /// Most heads of a task, whole sixteens.
 pub(super) const TASK_HEADS: usize = 64;
-/// Floats of a line of the cache, where buffers begin.
-const LINE: usize = 16;
 
 /// See the module.
 pub(super) struct Split<'a> {
@@ -42,8 +40,7 @@ struct Buffers<'s> {
 
 impl<'s> Buffers<'s> {
     fn new(shape: &LatentShape, scratch: &'s mut [f32]) -> Self {
-        let skipped = scratch.as_ptr().align_offset(4 * LINE).min(LINE);
-        let (_, scratch) = scratch.split_at_mut(skipped);
+        let scratch = aligned(scratch);
         let q_len = TASK_TOKENS * TASK_HEADS * shape.padded_len();
         let (q, scratch) = scratch.split_at_mut(q_len);
         let (scores, scratch) = scratch.split_at_mut(TILE_LEN * TASK_HEADS);
@@ -62,7 +59,7 @@ impl<'a> Split<'a> {
     /// Scratch floats of a task.
     pub(super) fn scratch_len(shape: &LatentShape) -> usize {
         let rows = TASK_TOKENS * TASK_HEADS + TILE_LEN;
-        LINE + rows * shape.padded_len() + (TILE_LEN + 1) * TASK_HEADS
+        LANES + rows * shape.padded_len() + (TILE_LEN + 1) * TASK_HEADS
     }
 
     pub(super) fn new(wave: &'a Wave<'a>, task: &'a Task) -> Self {

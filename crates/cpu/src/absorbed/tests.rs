@@ -204,3 +204,27 @@ fn long_sequences_stay_accurate() {
         assert!(error < 3e-5, "head {head}: {error}");
     }
 }
+
+#[test]
+fn every_instruction_set_gives_the_same_bits() {
+    let table: Vec<u32> = (0..13).collect();
+    let (bytes, _) = cache(24, &table);
+    let view = LatentCache {
+        shape: SHAPE,
+        block_len: 24,
+        bytes: &bytes,
+        block_tables: &table,
+    };
+    let run = Queries {
+        first_row: 0,
+        n_tokens: 7,
+        start: 301,
+        table: 0,
+    };
+    let q = queries(7);
+    let plain = attend_on(Isa::Scalar, 1, view, &[run], 7, &q);
+    for isa in Isa::available() {
+        let out = attend_on(isa, 2, view, &[run], 7, &q);
+        assert_eq!(bits(&out), bits(&plain), "{isa:?}");
+    }
+}

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::{Expanded, KeyUp};
-use crate::simd::{Isa, LANES, Product, Soften, Start, pack_rows};
+use crate::simd::{Isa, LANES, Product, Soften, Start, aligned, pack_rows};
 use crate::{LatentCache, LatentShape, Matrix, Queries};
 
 /// Most tokens of a task: bounds its scratch memory.
@@ -18,8 +18,6 @@ pub(super) const MIN_TOKENS: usize = 64;
 const CHUNK_LEN: usize = 64;
 /// Tokens that attend at a time.
 const GROUP: usize = 2 * LANES;
-/// Floats of a line of the cache, where buffers begin.
-const LINE: usize = 16;
 
 /// See the module.
 pub(super) struct Part<'a> {
@@ -103,8 +101,7 @@ impl<'s> Buffers<'s> {
     }
 
     fn new(dim: &Dimensions, n_groups: usize, scratch: &'s mut [f32]) -> Self {
-        let skipped = scratch.as_ptr().align_offset(4 * LINE).min(LINE);
-        let mut rest = &mut scratch[skipped..];
+        let mut rest = aligned(scratch);
         let mut parts = Self::lens(dim, n_groups).map(|len| {
             let (part, after) = std::mem::take(&mut rest).split_at_mut(len);
             rest = after;
@@ -146,7 +143,7 @@ impl Part<'_> {
     pub(super) fn scratch_len(shape: &LatentShape, nope: usize, value: usize) -> usize {
         let dim = Dimensions::new(shape, nope, value);
         let lens = Buffers::lens(&dim, MAX_TOKENS.div_ceil(GROUP));
-        LINE + lens.iter().sum::<usize>()
+        LANES + lens.iter().sum::<usize>()
     }
 
     /// Attends, and hands the result of each token, by its row, to `emit`.

@@ -1,7 +1,7 @@
 use perigee_quant::QuantKind;
 
 use super::*;
-use crate::noise::{noise, nrmse};
+use crate::noise::{bits, noise, nrmse};
 use crate::{Absorbed, At, matmul_stack, matmul_stack_transposed, scratch_len};
 
 const SHAPE: LatentShape = LatentShape {
@@ -136,6 +136,38 @@ fn both_forms_of_attention_agree_in_both_layouts() {
                 let error = nrmse(&got, want);
                 assert!(error < 3e-6, "{n_tokens} tokens from {start}: {error}");
             }
+        }
+    }
+}
+
+#[test]
+fn neither_threads_nor_instruction_sets_change_a_bit() {
+    let (start, n_tokens) = (37, 210);
+    let layer = Layer::new(start + n_tokens);
+    let q = noise(n_tokens * N_HEADS * (NOPE + 8), 3);
+    let run = Queries {
+        first_row: 0,
+        n_tokens,
+        start,
+        table: 0,
+    };
+    let expanded = Expanded {
+        key_up: layer.key_ups()[0],
+        value_up: layer.value_up(),
+        qk_nope_head_dim: NOPE,
+        scale: SCALE,
+    };
+    let attend = |isa, n_threads| {
+        let workers = Workers::new(n_threads, Expanded::scratch_len(&SHAPE, NOPE, V));
+        let mut out = vec![f32::NAN; n_tokens * N_HEADS * V];
+        expanded.attend_on(isa, &workers, layer.cache(), &run, &q, &mut out);
+        bits(&out)
+    };
+    let plain = attend(Isa::Scalar, 1);
+    assert!(part_len(n_tokens, N_HEADS, 9) < part_len(n_tokens, N_HEADS, 1));
+    for isa in Isa::available() {
+        for n_threads in [2, 9] {
+            assert_eq!(attend(isa, n_threads), plain, "{isa:?} {n_threads} threads");
         }
     }
 }

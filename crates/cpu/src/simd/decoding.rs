@@ -72,3 +72,6 @@ impl Kernel for Q8_0<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,3 +122,6 @@ impl Kernel for Soften<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

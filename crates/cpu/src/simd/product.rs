@@ -248,3 +248,6 @@ unsafe fn load<L: Lanes>(from: *const f32, width: usize) -> L {
         L::load(&lanes)
     }
 }
+
+#[cfg(test)]
+mod tests;
