@@ -24,74 +24,33 @@ mod packing;
 mod product;
 mod row_blocks;
 
-use std::sync::OnceLock;
-
 pub(crate) use decoding::decode_row;
 pub(crate) use exponential::{Soften, exp, exp_lanes};
+pub(crate) use isa::Isa;
 pub(crate) use lanes::{LANES, Lanes, sum_tree};
 pub(crate) use packing::pack_rows;
 pub(crate) use product::{Product, Start};
 pub(crate) use row_blocks::{BLOCK, Panel, accumulate_rows, dot_rows};
 
-/// Instruction sets that the inner loops are compiled for, from the least to the best.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Isa {
-    /// What the target always has.
-    Scalar,
-    /// AVX2, FMA and F16C.
-    Avx2,
-    /// AVX-512 F, BW, DQ and VL, beside the above.
-    Avx512,
-}
-
 impl Isa {
-    /// The best of this machine.
-    pub(crate) fn best() -> Self {
-        static BEST: OnceLock<Isa> = OnceLock::new();
-        *BEST.get_or_init(Self::detect)
-    }
-
-    fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("f16c")
-        {
-            let avx512 = is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl");
-            return if avx512 { Self::Avx512 } else { Self::Avx2 };
-        }
-        Self::Scalar
-    }
-
-    /// All of this machine, the least first.
-    #[cfg(test)]
-    pub(crate) fn available() -> impl Iterator<Item = Self> {
-        [Self::Scalar, Self::Avx2, Self::Avx512]
-            .into_iter()
-            .filter(|isa| *isa <= Self::best())
-    }
-
-    /// Runs a loop with these instructions.
+    /// Runs a loop of floats with these instructions.
     ///
     /// # Panics
     /// When the machine does not have them.
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        assert!(self <= Self::best(), "{self:?} on a lesser machine");
+        assert!(self.is_supported(), "{self:?} on a lesser machine");
         match self {
             // SAFETY: plain floats need no instruction set.
             Self::Scalar => unsafe { kernel.run::<[f32; LANES]>() },
             // SAFETY: the machine has at least these (asserted).
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => unsafe { run_avx2(kernel) },
+            Self::Avx2 | Self::AvxVnni => unsafe { run_avx2(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => unsafe { run_avx512(kernel) },
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 => unreachable!("never the best"),
+            _ => unreachable!("not supported"),
         }
     }
 }

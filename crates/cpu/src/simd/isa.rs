@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-/// An instruction set that the integer kernels are built for, from the plainest to the best.
+/// Instruction sets that the inner loops are compiled for, from the plainest to the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
     /// Plain Rust.
@@ -11,7 +11,7 @@ pub enum Isa {
     Avx2,
     /// The same with the dot products of AVX-VNNI.
     AvxVnni,
-    /// AVX-512 F, BW, VL, VNNI and VBMI.
+    /// AVX-512 F, BW, DQ, VL, VNNI and VBMI.
     Avx512,
 }
 
@@ -22,10 +22,7 @@ impl Isa {
     /// The best that this CPU has; looked up once.
     pub fn best() -> Self {
         static BEST: OnceLock<Isa> = OnceLock::new();
-        *BEST.get_or_init(|| {
-            let supported = Self::ALL.into_iter().filter(|isa| isa.is_supported());
-            supported.max().unwrap_or(Self::Scalar)
-        })
+        *BEST.get_or_init(|| Self::available().max().unwrap_or(Self::Scalar))
     }
 
     /// Whether this CPU has it.
@@ -42,6 +39,7 @@ impl Isa {
                 Self::Avx512 => {
                     avx2 && is_x86_feature_detected!("avx512f")
                         && is_x86_feature_detected!("avx512bw")
+                        && is_x86_feature_detected!("avx512dq")
                         && is_x86_feature_detected!("avx512vl")
                         && is_x86_feature_detected!("avx512vnni")
                         && is_x86_feature_detected!("avx512vbmi")
@@ -52,6 +50,11 @@ impl Isa {
         {
             self == Self::Scalar
         }
+    }
+
+    /// All that this CPU has, the plainest first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|isa| isa.is_supported())
     }
 
     /// The name for people: `AVX-512`.
