@@ -201,6 +201,9 @@ pub(crate) struct BenchArgs {
         default_value = "0"
     )]
     pub(crate) n_depth: Vec<usize>,
+    /// Compute the logits of every prompt token, so that no row is left out of the last layer
+    #[arg(long)]
+    pub(crate) all_logits: bool,
     /// Repetitions of each test
     #[arg(short, long, value_name = "N", default_value_t = 5)]
     pub(crate) repetitions: usize,

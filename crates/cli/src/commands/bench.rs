@@ -46,10 +46,15 @@ pub(crate) fn run(args: BenchArgs) -> Result<()> {
         deepest <= context,
         "the longest test needs {deepest} tokens, -c allows {context}"
     );
+    let (outputs, output_rows) = if args.all_logits {
+        (Outputs::All, settings.ubatch)
+    } else {
+        (Outputs::Last, 1)
+    };
     let progress = LoadProgress::new("loading");
     let needs = Needs {
         parallel: 1,
-        output_rows: 1,
+        output_rows,
         text: false,
         context: None,
     };
@@ -61,8 +66,9 @@ pub(crate) fn run(args: BenchArgs) -> Result<()> {
         n_params: loaded.n_params,
         threads: settings.threads,
         ubatch: settings.ubatch,
+        all_logits: args.all_logits,
     };
-    let mut bench = Bench::new(loaded.model);
+    let mut bench = Bench::new(loaded.model, outputs);
     let mut rows = Vec::with_capacity(tests.len());
     for test in tests {
         eprintln!("perigee: measuring {}", report::test_name(&test));
@@ -102,18 +108,21 @@ struct Bench<M> {
     model: M,
     blocks: Vec<BlockId>,
     batch: Batch,
+    /// Rows that a measured step computes to the end.
+    outputs: Outputs,
     logits: Vec<f32>,
     /// State of the token generator: what the tokens are does not matter, that experts vary does.
     random: u32,
 }
 
 impl<M: Model> Bench<M> {
-    fn new(model: M) -> Self {
+    fn new(model: M, outputs: Outputs) -> Self {
         let limits = model.limits();
         Self {
             blocks: (0..limits.n_blocks as u32).map(BlockId).collect(),
             batch: Batch::default(),
-            logits: vec![0.0; limits.vocab_size],
+            outputs,
+            logits: Vec::new(),
             random: 1,
             model,
         }
@@ -121,14 +130,15 @@ impl<M: Model> Bench<M> {
 
     /// Seconds of each repetition, after one that is not counted.
     fn measure(&mut self, test: Test, repetitions: usize) -> Result<Vec<Duration>> {
-        self.prefill(0, test.depth)?;
+        // Context is there to be attended to: rows of the cache are all that it needs.
+        self.prefill(0, test.depth, Outputs::None)?;
         let mut seconds = Vec::with_capacity(repetitions);
         for repetition in 0..=repetitions {
             let started = Instant::now();
-            self.prefill(test.depth, test.n_prompt)?;
+            self.prefill(test.depth, test.n_prompt, self.outputs)?;
             for i in 0..test.n_gen {
                 let token = self.token();
-                self.step(&[token], test.depth + i)?;
+                self.step(&[token], test.depth + i, Outputs::Last)?;
             }
             if repetition > 0 {
                 seconds.push(started.elapsed());
@@ -137,18 +147,20 @@ impl<M: Model> Bench<M> {
         Ok(seconds)
     }
 
-    fn prefill(&mut self, start: usize, n: usize) -> Result<()> {
+    fn prefill(&mut self, start: usize, n: usize, outputs: Outputs) -> Result<()> {
         let tokens: Vec<TokenId> = (0..n).map(|_| self.token()).collect();
         let most = self.model.limits().max_batch_tokens;
         for (i, chunk) in tokens.chunks(most).enumerate() {
-            self.step(chunk, start + i * most)?;
+            self.step(chunk, start + i * most, outputs)?;
         }
         Ok(())
     }
 
-    fn step(&mut self, tokens: &[TokenId], start: usize) -> Result<()> {
+    fn step(&mut self, tokens: &[TokenId], start: usize, outputs: Outputs) -> Result<()> {
         self.batch.clear();
-        self.batch.push(tokens, start, &self.blocks, Outputs::Last);
+        self.batch.push(tokens, start, &self.blocks, outputs);
+        let n_logits = self.batch.n_outputs() * self.model.limits().vocab_size;
+        self.logits.resize(n_logits, 0.0);
         self.model.forward(&self.batch, &mut self.logits)?;
         Ok(())
     }
