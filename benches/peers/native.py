@@ -1,0 +1,108 @@
+"""Builds the peers and the two small programs for this very machine.
+
+The wheels on PyPI are built for AVX2, which would be no fair opponent on a machine with
+AVX-512: both engines are compiled here from the sources inside the distributions that
+sources.txt pins, with `GGML_NATIVE=ON`, into FOLDER/NAME/{include,lib}. What is built
+already is left alone.
+"""
+
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+# Where the engine lies in its distribution, what is left out of the build, and how the
+# driver learns which of the two it talks to.
+ENGINES = {
+    "ik": {
+        "distribution": "ik-llama-cpp-python",
+        "vendored": "vendor/ik_llama.cpp",
+        # Flash attention for quantised caches only: the measured cache is F16.
+        "options": ["-DGGML_IQK_FA_ALL_QUANTS=OFF"],
+        "define": ["-DENGINE_IK"],
+    },
+    "llama": {
+        "distribution": "llama-cpp-python",
+        "vendored": "vendor/llama.cpp",
+        "options": ["-DLLAMA_BUILD_COMMON=OFF", "-DLLAMA_BUILD_TOOLS=OFF", "-DLLAMA_OPENSSL=OFF"],
+        "define": [],
+    },
+}
+COMMON_OPTIONS = [
+    "-DCMAKE_BUILD_TYPE=Release",
+    "-DBUILD_SHARED_LIBS=ON",
+    "-DCMAKE_INSTALL_LIBDIR=lib",
+    "-DGGML_NATIVE=ON",
+    "-DLLAMA_CURL=OFF",
+    "-DLLAMA_BUILD_TESTS=OFF",
+    "-DLLAMA_BUILD_EXAMPLES=OFF",
+    "-DLLAMA_BUILD_SERVER=OFF",
+]
+
+
+def pinned_sources() -> dict[str, str]:
+    """Version by distribution."""
+    lines = (HERE / "sources.txt").read_text().splitlines()
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+
+
+def run(command: list, **more) -> None:
+    command = [str(part) for part in command]
+    print("+", *command, flush=True)
+    done = subprocess.run(command, **more)
+    if done.returncode != 0:
+        sys.exit(f"bench-peers: {command[0]} ended with {done.returncode}")
+
+
+def provide_engine(name: str, folder: Path, jobs: int) -> Path:
+    """The prefix that holds headers and libraries of an engine, built if it is missing."""
+    prefix = folder / name
+    if (prefix / "include/llama.h").exists() and (prefix / "lib/libllama.so").exists():
+        return prefix
+    engine = ENGINES[name]
+    build = folder / f"{name}-build"
+    source = unpack(engine["distribution"], build) / engine["vendored"]
+    # The tools that pip installed beside this interpreter.
+    tools = Path(sys.executable).parent
+    environment = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"}
+    options = [*COMMON_OPTIONS, *engine["options"], f"-DCMAKE_INSTALL_PREFIX={prefix}"]
+    made = build / "made"
+    run(["cmake", "-S", source, "-B", made, "-G", "Ninja", *options], env=environment)
+    run(["cmake", "--build", made, "--parallel", jobs], env=environment)
+    run(["cmake", "--install", made], env=environment)
+    return prefix
+
+
+def unpack(distribution: str, build: Path) -> Path:
+    version = pinned_sources()[distribution]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    run([*pip, "--no-binary", distribution, f"{distribution}=={version}", "--dest", build])
+    unpacked = f"{distribution.replace('-', '_')}-{version}"
+    with tarfile.open(build / f"{unpacked}.tar.gz") as archive:
+        archive.extractall(build, filter="data")
+    return build / unpacked
+
+
+def provide_driver(name: str, prefix: Path, folder: Path) -> Path:
+    """The driver, compiled against an engine; again if its source is newer."""
+    driver, source = folder / f"driver-{name}", HERE / "engine_driver.cpp"
+    if is_older(driver, source):
+        lib = prefix / "lib"
+        libraries = [f"-L{lib}", f"-Wl,-rpath,{lib}", f"-Wl,-rpath-link,{lib}", "-lllama", "-lggml"]
+        defines = ENGINES[name]["define"]
+        run(["g++", "-O2", "-std=c++17", *defines, f"-I{prefix}/include", source, "-o", driver, *libraries])
+    return driver
+
+
+def provide_bandwidth(folder: Path) -> Path:
+    program, source = folder / "read_bandwidth", HERE / "read_bandwidth.cpp"
+    if is_older(program, source):
+        run(["g++", "-O3", "-march=native", "-std=c++17", "-pthread", source, "-o", program])
+    return program
+
+
+def is_older(program: Path, source: Path) -> bool:
+    return not program.exists() or program.stat().st_mtime < source.stat().st_mtime

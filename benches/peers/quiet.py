@@ -1,0 +1,111 @@
+"""Whether the machine is ours: who else computes, and what memory yields."""
+
+import os
+import subprocess
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+IDLE_NICE = 19
+
+
+def busy_seconds() -> float:
+    """CPU seconds of all cores since boot that were not idle (time stolen by the host counts)."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    user, nice, system, _idle, _iowait, irq, softirq, steal = (int(field) for field in fields)
+    return (user + nice + system + irq + softirq + steal) / TICKS_PER_SECOND
+
+
+def background_seconds() -> float:
+    """CPU seconds of living processes of the lowest priority, which give way to everyone."""
+    total = 0
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            # The name may hold spaces; what follows its parenthesis does not.
+            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[16]) == IDLE_NICE:
+            total += int(fields[11]) + int(fields[12])
+    return total / TICKS_PER_SECOND
+
+
+@dataclass
+class Conditions:
+    """What surrounded one run."""
+
+    waited_s: float
+    wall_s: float
+    # Shares of all cores that others used, and of that the lowest priority.
+    foreign: float
+    background: float
+    # GB/s just before and just after.
+    bandwidth_before: float
+    bandwidth_after: float
+
+    def record(self) -> dict:
+        return asdict(self)
+
+
+class Machine:
+    """Runs commands and watches what else happens meanwhile."""
+
+    def __init__(self, bandwidth_program: Path, threads: int, wait_s: float) -> None:
+        self.bandwidth_program = bandwidth_program
+        self.threads = threads
+        self.wait_s = wait_s
+        self.best_bandwidth = 0.0
+
+    def bandwidth(self) -> float:
+        command = [self.bandwidth_program, str(self.threads)]
+        printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.best_bandwidth = max(self.best_bandwidth, float(printed.stdout))
+        return float(printed.stdout)
+
+    def wait_until_quiet(self) -> float:
+        """Waits for two quiet seconds in a row, or until patience ends; seconds waited."""
+        started, quiet = time.monotonic(), 0
+        while quiet < 2 and time.monotonic() - started < self.wait_s:
+            before = busy_seconds() - background_seconds()
+            time.sleep(1)
+            used = busy_seconds() - background_seconds() - before
+            quiet = quiet + 1 if used < 0.1 * os.cpu_count() else 0
+        return time.monotonic() - started
+
+    def run(self, command: list[str], log: Path) -> tuple[int, str, Conditions]:
+        """Exit status and standard output of a command; what it complains about goes to the log."""
+        waited = self.wait_until_quiet()
+        bandwidth_before = self.bandwidth()
+        busy, background, started = busy_seconds(), background_seconds(), time.monotonic()
+        with log.open("a") as errors:
+            errors.write(f"+ {' '.join(command)}\n")
+            errors.flush()
+            child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+            printed = child.stdout.read()
+            # The time of this child alone, whatever else this process has started.
+            _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        wall = time.monotonic() - started
+        cores = wall * os.cpu_count()
+        foreign = busy_seconds() - busy - used.ru_utime - used.ru_stime
+        conditions = Conditions(
+            waited_s=round(waited, 1),
+            wall_s=round(wall, 1),
+            foreign=round(max(0.0, foreign) / cores, 4),
+            background=round(max(0.0, background_seconds() - background) / cores, 4),
+            bandwidth_before=bandwidth_before,
+            bandwidth_after=self.bandwidth(),
+        )
+        return child.returncode, printed, conditions
+
+    def disturbance(self, conditions: Conditions, most_foreign: float) -> str:
+        """Why a run does not count, or nothing."""
+        if conditions.foreign > most_foreign:
+            return f"others used {conditions.foreign:.0%} of the cores"
+        worst = min(conditions.bandwidth_before, conditions.bandwidth_after)
+        if worst < 0.85 * self.best_bandwidth:
+            return f"memory gave {worst:.1f} GB/s of {self.best_bandwidth:.1f}"
+        return ""

@@ -1,0 +1,200 @@
+"""RESULTS.md: the machine, what was computed, tables, every loss included."""
+
+import os
+import platform
+import subprocess
+from datetime import date
+from pathlib import Path
+
+import summary
+from contenders import CONTENDERS, OURS
+from native import pinned_sources
+from summary import Comparison, Score
+
+# Of the many that Linux lists, those that matrix kernels look at.
+FEATURES = ["avx2", "avx512f", "avx512_vnni", "avx512_vbmi", "avx512_bf16", "avx_vnni", "amx_int8", "amx_bf16"]
+FAMILIES = ["ik_llama.cpp", "llama.cpp"]
+RATIO_NOTE = """\
+Tokens per second: the median of the rounds' medians, in parentheses the slowest and the
+fastest round. A peer's cell is its best settings in that test. *ratio*: perigee over the best
+peer, in parentheses the extremes of single rounds; below 1 is a loss. `~` marks cells where
+every round was disturbed."""
+
+
+def render(session: dict, records: list[dict], moe: list[dict]) -> str:
+    models = list(dict.fromkeys(record["model"] for record in records))
+    lines = ["# Speed beside other engines", "", written_by(session), ""]
+    lines += machine(session) + [""]
+    lines += what_was_computed(session) + [""]
+    lines += ["![bars of the tables below](results.svg)", ""]
+    lines += [RATIO_NOTE, ""]
+    for model in models:
+        comparisons = summary.compare(records, model)
+        lines += [f"## {model}", "", *best_table(comparisons), ""]
+        lines += ["All settings:", "", *settings_table(comparisons), ""]
+        for key, reason in summary.refusals(records, model).items():
+            lines += [f"`{key}` cannot run this file: {reason}", ""]
+    lines += conditions(records) + [""]
+    if moe:
+        lines += moe_section(moe) + [""]
+    lines += ["## Commands", "", "```text", *commands(records), "```", ""]
+    return "\n".join(lines)
+
+
+def written_by(session: dict) -> str:
+    return f"Written by `cargo xtask bench-peers`; do not edit. {session['date']}, commit {session['commit']}."
+
+
+def facts(root: Path, settings: dict, bandwidth: float) -> dict:
+    """What is known about a session when it starts."""
+    return settings | {
+        "date": date.today().isoformat(),
+        "commit": commit(root),
+        "cpu": cpu_field("model name"),
+        "features": [name for name in FEATURES if name in cpu_field("flags").split()],
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "compiler": output(["g++", "--version"]).split("\n")[0],
+        "bandwidth": bandwidth,
+    }
+
+
+def commit(root: Path) -> str:
+    head = output(["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"])
+    # The results themselves may be new.
+    changed = output(["git", "-C", str(root), "status", "--porcelain", "--", "crates", "Cargo.toml", "Cargo.lock"])
+    return f"{head} with changes" if changed else head
+
+
+def cpu_field(name: str) -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.split(":")[0].strip() == name:
+            return line.split(":", 1)[1].strip()
+    return "unknown"
+
+
+def output(command: list[str]) -> str:
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout.strip()
+
+
+def machine(session: dict) -> list[str]:
+    versions = ", ".join(f"{name} {version}" for name, version in pinned_sources().items())
+    return [
+        f"- {session['cpu']}, {session['cores']} cores, {session['memory_gib']} GiB; {', '.join(session['features'])}",
+        f"- memory read with {session['threads']} threads: {session['bandwidth']:.1f} GB/s",
+        f"- {session['system']}; {session['compiler']}",
+        f"- {session['perigee']}; the engines inside {versions} (PyPI), compiled here with `GGML_NATIVE=ON`",
+        f"- {session['threads']} threads, micro-batches of up to {session['ubatch']} tokens, F16 cache for everyone",
+    ]
+
+
+def what_was_computed(session: dict) -> list[str]:
+    return [
+        "*ppN*: a prompt of N tokens in an empty context, with the logits of **every** token. With",
+        "the last token's logits alone (what llama-bench does, and `perigee bench` unless told",
+        "`--all-logits`) an engine drops all other rows before the experts of the last layer, which",
+        "is half of a file with two layers. *tgN @ D*: N tokens, one by one, after D tokens of",
+        "context. The peers read the context from a state they saved; perigee computes it once per",
+        "process. Neither is timed. Tokens are random, so that experts vary.",
+        "",
+        f"Each cell: up to {session['rounds']} rounds ({session['deep_rounds']} beyond {session['deep']} tokens), in each",
+        "round every engine in turn, the order shifted by one per round; a process of its own for",
+        f"each, {session['repetitions']} counted repetitions after one that is not. Weights are in memory, not",
+        "mapped. A run during which others used more than "
+        f"{session['most_foreign']:.0%} of the cores, or around which",
+        "memory was 15 % slower than its best, is repeated up to "
+        f"{session['retries']} times.",
+    ]
+
+
+def best_table(comparisons: list[Comparison]) -> list[str]:
+    lines = [f"| test | {OURS} | {' | '.join(FAMILIES)} | ratio |", f"|---|{'---|' * len(FAMILIES)}---|---|"]
+    for comparison in comparisons:
+        peers = [cell(comparison.best(family), named=True) for family in FAMILIES]
+        ratio = comparison.ratio()
+        shown = "" if ratio is None else f"**{ratio[0]:.2f}** ({ratio[1]:.2f}–{ratio[2]:.2f})"
+        lines.append(f"| {comparison.test} | {cell(comparison.best(OURS))} | {' | '.join(peers)} | {shown} |")
+    return lines
+
+
+def settings_table(comparisons: list[Comparison]) -> list[str]:
+    keys = [key for key in CONTENDERS if any(key in comparison.scores for comparison in comparisons)]
+    lines = [f"| test | {' | '.join(keys)} |", f"|---|{'---|' * len(keys)}"]
+    for comparison in comparisons:
+        cells = [cell(comparison.scores.get(key)) for key in keys]
+        lines.append(f"| {comparison.test} | {' | '.join(cells)} |")
+    return lines
+
+
+def cell(score: Score | None, named: bool = False) -> str:
+    if score is None:
+        return "–"
+    low, high = score.spread
+    settings = f" `{score.contender}`" if named else ""
+    return f"{'~' if score.is_disturbed else ''}{score.median:.2f} ({low:.2f}–{high:.2f}){settings}"
+
+
+def conditions(records: list[dict]) -> list[str]:
+    ran = [record for record in records if not record["error"]]
+    used = summary_of_kept(ran)
+    shares = sorted(record["conditions"]["foreign"] for record in used)
+    bandwidths = [record["conditions"][when] for record in used for when in ("bandwidth_before", "bandwidth_after")]
+    if not used:
+        return ["No run succeeded."]
+    disturbed = sum(bool(record["disturbance"]) for record in used)
+    return [
+        "## Quiet",
+        "",
+        f"{len(ran)} runs, {len(ran) - len(used)} of them repeated because others disturbed them; "
+        f"{disturbed} of the {len(used)} kept are disturbed.",
+        f"In the kept runs others used {shares[0]:.1%} to {shares[-1]:.1%} of the cores (median "
+        f"{shares[len(shares) // 2]:.1%}), and memory gave {min(bandwidths):.1f} to {max(bandwidths):.1f} GB/s "
+        "just before and after.",
+    ]
+
+
+def summary_of_kept(records: list[dict]) -> list[dict]:
+    models = dict.fromkeys(record["model"] for record in records)
+    return [
+        record
+        for model in models
+        for record in summary.kept(other for other in records if other["model"] == model)
+    ]
+
+
+def moe_section(moe: list[dict]) -> list[str]:
+    lines = [
+        "## kt-kernel: the routed experts alone",
+        "",
+        "One layer of 384 experts of 7168 × 2048, 8 per token, random weights and routes; not a whole",
+        "model, so that there is no ratio.",
+        "",
+        "| class | weights | tokens | ms | tokens/s and layer | spread | |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in moe:
+        if "error" in row:
+            lines.append(f"| {row['class']} | {row['weights']} | – | – | – | – | does not run: {row['error']} |")
+            continue
+        low, high = row["spread"]
+        mark = row.get("disturbance", "")
+        lines.append(
+            f"| {row['class']} | {row['weights']} | {row['tokens']} | {row['ms']:.2f} | "
+            f"{row['rate']:.1f} | {low:.1f}–{high:.1f} | {mark} |"
+        )
+    return lines
+
+
+def commands(records: list[dict]) -> list[str]:
+    """The command of each contender and depth, without the folders of this machine."""
+    shown = {}
+    for record in records:
+        words = [shorten(word) for word in record["command"]]
+        shown.setdefault((record["contender"], record["depth"]), " ".join(words))
+    return list(shown.values())
+
+
+def shorten(word: str) -> str:
+    name, equals, value = word.rpartition("=")
+    return f"{name}{equals}{Path(value).name}" if "/" in value else word

@@ -1,0 +1,230 @@
+"""Measures perigee beside ik_llama.cpp and llama.cpp: same machine, file, threads, tokens.
+
+Run as `cargo xtask bench-peers -- MODEL.gguf…`, which builds perigee and the Python
+environment. The peers are built on first use (about half an hour on two cores).
+See benches/README.md.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import chart
+import kt_kernel_moe
+import native
+import report
+import summary
+from contenders import CONTENDERS, DEFAULT, NATIVE, OURS, Commands, Contender, Group, samples
+from quiet import Machine
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def main() -> int:
+    args = arguments()
+    args.work.mkdir(parents=True, exist_ok=True)
+    if not args.report_only:
+        measure_all(args)
+    session = json.loads((args.work / "session.json").read_text())
+    records, moe = read_lines(args.work / "runs.jsonl"), read_lines(args.work / "moe.jsonl")
+    args.results.write_text(report.render(session, records, moe))
+    models = dict.fromkeys(record["model"] for record in records)
+    args.chart.write_text(chart.draw([(model, summary.compare(records, model)) for model in models]))
+    print(f"wrote {args.results} and {args.chart}")
+    return 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", type=Path, nargs="*", help="GGUF files of the deepseek2 family")
+    parser.add_argument("--perigee", type=Path, default=ROOT / "target/release/perigee")
+    parser.add_argument("--work", type=Path, default=ROOT / "target/bench-peers", help="raw records, states")
+    parser.add_argument("--engines", type=Path, default=ROOT / "target/peers", help="where the peers are built")
+    parser.add_argument("--results", type=Path, default=ROOT / "benches/RESULTS.md")
+    parser.add_argument("--chart", type=Path, default=ROOT / "benches/results.svg")
+    parser.add_argument("--contenders", type=names, default=DEFAULT, help=",".join(CONTENDERS))
+    parser.add_argument("--prompts", type=numbers, default=(128, 512, 2048))
+    parser.add_argument("--generate", type=int, default=32)
+    parser.add_argument("--depths", type=numbers, default=(0, 4096, 32768))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--ubatch", type=int, default=2048)
+    parser.add_argument("--repetitions", type=int, default=3, help="counted repetitions in a process")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--deep", type=int, default=8192, help="beyond this depth there are fewer rounds")
+    parser.add_argument("--deep-rounds", type=int, default=3)
+    parser.add_argument("--retries", type=int, default=2, help="repetitions of a disturbed run")
+    parser.add_argument("--wait", type=float, default=240, help="seconds to wait for a quiet machine")
+    parser.add_argument("--most-foreign", type=float, default=0.04, help="share of the cores others may use")
+    parser.add_argument("--jobs", type=int, default=2, help="compilers at once")
+    parser.add_argument("--kt", action="store_true", help="also measure kt-kernel's experts")
+    parser.add_argument("--kt-experts", type=int, default=384)
+    parser.add_argument("--resume", action="store_true", help="keep earlier runs, do what is missing")
+    parser.add_argument("--report-only", action="store_true", help="write the results of earlier runs")
+    parser.add_argument("--build-only", action="store_true", help="build the peers and end")
+    args = parser.parse_args()
+    if not (args.models or args.kt or args.report_only or args.build_only):
+        parser.error("name at least one model, or --kt, --report-only, --build-only")
+    for model in args.models:
+        if not model.is_file():
+            parser.error(f"{model} is no file")
+    return args
+
+
+def names(text: str) -> list[str]:
+    chosen = text.split(",")
+    for key in chosen:
+        if key not in CONTENDERS:
+            raise argparse.ArgumentTypeError(f"{key}: known are {', '.join(CONTENDERS)}")
+    return chosen
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in text.split(",") if word)
+
+
+def measure_all(args: argparse.Namespace) -> None:
+    machine = Machine(native.provide_bandwidth(args.work), args.threads, args.wait)
+    commands = Commands(
+        perigee=args.perigee,
+        drivers=provide_drivers(args),
+        states=args.work / "states",
+        threads=args.threads,
+        ubatch=args.ubatch,
+        repetitions=args.repetitions,
+    )
+    if args.build_only:
+        sys.exit(0)
+    commands.states.mkdir(exist_ok=True)
+    if not args.resume:
+        for old in ("runs.jsonl", "moe.jsonl", "errors.log"):
+            (args.work / old).unlink(missing_ok=True)
+    # The best of several is what disturbed runs are compared with.
+    machine.wait_until_quiet()
+    bandwidth = max(machine.bandwidth() for _ in range(5))
+    settings = {name: getattr(args, name) for name in SHOWN}
+    settings["perigee"] = report.output([str(args.perigee), "--version"]) or OURS
+    (args.work / "session.json").write_text(json.dumps(report.facts(ROOT, settings, bandwidth)))
+    for model in args.models:
+        for group in groups(args):
+            measure_group(args, machine, commands, model, group)
+    if args.kt:
+        kt_kernel_moe.measure(args, machine)
+
+
+SHOWN = ["threads", "ubatch", "repetitions", "rounds", "deep", "deep_rounds", "retries", "most_foreign"]
+
+
+def provide_drivers(args: argparse.Namespace) -> dict[str, Path]:
+    families = {CONTENDERS[key].family for key in args.contenders} if args.models or args.build_only else set()
+    drivers = {}
+    for name in (NATIVE[family] for family in NATIVE if family in families):
+        args.engines.mkdir(parents=True, exist_ok=True)
+        prefix = native.provide_engine(name, args.engines, args.jobs)
+        drivers[name] = native.provide_driver(name, prefix, args.engines)
+    return drivers
+
+
+def groups(args: argparse.Namespace) -> list[Group]:
+    """Prompts are measured in an empty context, generation at every depth."""
+    depths = list(args.depths) if args.generate else [0]
+    if args.prompts and 0 not in depths:
+        depths.insert(0, 0)
+    return [
+        Group(
+            depth=depth,
+            prompts=args.prompts if depth == 0 else (),
+            generate=args.generate if depth in args.depths else 0,
+        )
+        for depth in depths
+    ]
+
+
+def measure_group(
+    args: argparse.Namespace, machine: Machine, commands: Commands, model: Path, group: Group
+) -> None:
+    """All rounds of one group: every contender in turn, as often as there are rounds."""
+    refused: set[str] = set()
+    chosen = [CONTENDERS[key] for key in args.contenders]
+    done = finished(read_lines(args.work / "runs.jsonl"), args.retries)
+    rounds = args.deep_rounds if group.depth > args.deep else args.rounds
+    for n in range(rounds):
+        # Nobody always follows the same neighbour from the same place in the round.
+        start = n % len(chosen)
+        for contender in chosen[start:] + chosen[:start]:
+            if contender.key in refused or (model.name, contender.key, group.depth, n) in done:
+                continue
+            if not measure_once(args, machine, commands, model, group, contender, n):
+                refused.add(contender.key)
+
+
+def measure_once(
+    args: argparse.Namespace,
+    machine: Machine,
+    commands: Commands,
+    model: Path,
+    group: Group,
+    contender: Contender,
+    n: int,
+) -> bool:
+    """One run, repeated while others disturb it; whether the contender can do it at all."""
+    command = commands.of(contender, model, group)
+    log = args.work / "errors.log"
+    for attempt in range(args.retries + 1):
+        status, printed, conditions = machine.run(command, log)
+        record = {
+            "model": model.name,
+            "contender": contender.key,
+            "depth": group.depth,
+            "round": n,
+            "attempt": attempt,
+            "command": command,
+            "conditions": conditions.record(),
+            "disturbance": machine.disturbance(conditions, args.most_foreign),
+            "error": "" if status == 0 else last_line(log),
+            "rates": samples(printed) if status == 0 else {},
+        }
+        append(args.work / "runs.jsonl", record)
+        show(record)
+        if record["error"]:
+            return False
+        if not record["disturbance"]:
+            break
+    return True
+
+
+def finished(records: list[dict], retries: int) -> set[tuple]:
+    """Runs that need no other attempt."""
+    return {
+        (record["model"], record["contender"], record["depth"], record["round"])
+        for record in records
+        if not record["disturbance"] or record["attempt"] >= retries or record["error"]
+    }
+
+
+def show(record: dict) -> None:
+    rates = ", ".join(f"{test} {sorted(all_)[len(all_) // 2]:.2f}" for test, all_ in record["rates"].items())
+    note = record["error"] or record["disturbance"]
+    print(f"{record['model']} round {record['round']} {record['contender']}: {rates} {note}", flush=True)
+
+
+def last_line(log: Path) -> str:
+    lines = log.read_text().strip().splitlines()
+    return lines[-1] if lines and not lines[-1].startswith("+ ") else "it ended without a word"
+
+
+def append(path: Path, record: dict) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def read_lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"bench-peers: {error}")
