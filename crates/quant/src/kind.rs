@@ -295,6 +295,7 @@ impl QuantKind {
             Self::Iq2Kl => &iq2_kl::PACKED,
             Self::Iq3Ks => &iq3_ks::PACKED,
             Self::Iq4Ks => &iq4_ks::PACKED,
+            Self::Iq4Kss => &iq4_kss::PACKED,
             Self::Iq5Ks => &iq5_ks::PACKED,
             Self::Iq4Nl => &iq4_nl::PACKED,
             Self::Iq4Xs => &iq4_xs::PACKED,

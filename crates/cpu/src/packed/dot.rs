@@ -70,11 +70,14 @@ pub(super) unsafe fn dot_group<S: Quads, F: Format, const N: usize>(
                     S::prefetch(block.wrapping_add(AHEAD + line));
                 }
             }
-            let d = match layout.scale {
+            let mut d = match layout.scale {
                 Scale::F16 => S::f_load_f16(block),
                 Scale::Exponent => exponents::<S>(block),
                 Scale::RowF16 | Scale::RowF32 => row_scale,
             };
+            if layout.factor != 1.0 {
+                d = S::f_mul(d, S::f_splat(layout.factor));
+            }
             let dmin = if layout.has_mins() {
                 S::f_neg(S::f_load_f16(block.add(F::DMIN)))
             } else {
@@ -227,16 +230,19 @@ impl<S: Quads> SubBlocks<S> {
             let (mut scales, mut mins) = ([S::zero(); 2], [S::zero(); 2]);
             let scale_bytes = block.add(F::SCALES);
             let nibble = S::splat(15);
-            if let SubScales::Nibbles = layout.sub_scales {
-                let both = S::widen_u8(scale_bytes.add(chunk * GROUP_ROWS));
-                let less = S::splat(-8);
-                scales[0] = S::add(S::and(both, nibble), less);
-                scales[1] = S::add(S::sar32::<4>(both), less);
+            if let SubScales::Nibbles { first, step } = layout.sub_scales {
+                let both = S::widen_u8(scale_bytes.add(chunk * per_chunk / 2 * GROUP_ROWS));
+                let first = S::splat(first.into());
+                let of = |n| S::add(if step == 2 { S::add(n, n) } else { n }, first);
+                let nibbles = [S::and(both, nibble), S::sar32::<4>(both)];
+                for s in 0..per_chunk {
+                    scales[s] = of(nibbles[(chunk * per_chunk + s) % 2]);
+                }
             }
             for s in 0..per_chunk {
                 let at = (chunk * per_chunk + s) * GROUP_ROWS;
                 match layout.sub_scales {
-                    SubScales::None | SubScales::Nibbles => {}
+                    SubScales::None | SubScales::Nibbles { .. } => {}
                     SubScales::Bytes => scales[s] = S::widen_i8(scale_bytes.add(at)),
                     SubScales::WithMins => {
                         scales[s] = S::widen_i8(scale_bytes.add(at));

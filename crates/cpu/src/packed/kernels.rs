@@ -185,6 +185,7 @@ formats! {
     Iq2Kl: Pairs,
     Iq3Ks: Bits3,
     Iq4Ks: Bits4,
+    Iq4Kss: Bits4,
     Iq5Ks: Bits5,
     Iq4Nl: Bits4,
     Iq4Xs: Bits4,

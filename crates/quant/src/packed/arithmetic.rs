@@ -25,7 +25,7 @@ pub fn dot_row(kind: QuantKind, layout: &Layout, row: &[u8], n_in: usize, x: &[u
             Scale::Exponent => half_power(parts.d as u8),
             Scale::RowF16 => f16::from_le_bytes([meta[0], meta[1]]).to_f32(),
             Scale::RowF32 => f32::from_le_bytes([meta[0], meta[1], meta[2], meta[3]]),
-        };
+        } * layout.factor;
         let at = form.scales(n_in).start + 4 * b;
         let da = f32::from_le_bytes([x[at], x[at + 1], x[at + 2], x[at + 3]]);
         let first = b * layout.block_len;

@@ -44,8 +44,13 @@ fn packed_sizes_are_near_those_of_files() {
     for (kind, layout) in layouts() {
         let file = GROUP_ROWS * kind.row_bytes(2048).unwrap();
         let packed = layout.group_bytes(2048).unwrap();
+        let most = match kind {
+            // Scales and flags have bytes of their own.
+            QuantKind::Iq4Kss => 108,
+            _ => 106,
+        };
         assert!(
-            packed >= file && packed * 100 <= file * 106,
+            packed >= file && packed * 100 <= file * most,
             "{}: {packed} for {file}",
             kind.name()
         );
