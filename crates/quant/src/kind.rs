@@ -300,6 +300,13 @@ impl QuantKind {
             Self::Iq4Nl => &iq4_nl::PACKED,
             Self::Iq4Xs => &iq4_xs::PACKED,
             Self::Mxfp4 => &mxfp4::PACKED,
+            Self::Iq1S => &iq1_s::PACKED,
+            Self::Iq1M => &iq1_m::PACKED,
+            Self::Iq2Xxs => &iq2_xxs::PACKED,
+            Self::Iq2Xs => &iq2_xs::PACKED,
+            Self::Iq2S => &iq2_s::PACKED,
+            Self::Iq3Xxs => &iq3_xxs::PACKED,
+            Self::Iq3S => &iq3_s::PACKED,
             _ => return None,
         })
     }

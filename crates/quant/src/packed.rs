@@ -30,11 +30,13 @@
 mod activation;
 mod arithmetic;
 mod codes;
+pub(crate) mod grid;
 mod planes;
 
 pub use activation::Form;
 pub use arithmetic::dot_row;
 pub use codes::Codes;
+pub use grid::{Grid, Marks};
 pub(crate) use planes::Plane;
 
 use crate::QuantKind;
@@ -88,7 +90,8 @@ pub struct Layout {
     /// Bits of a code and their places.
     pub codes: Codes,
     /// The value of each code, `2^bits` of them, when its sub-block is not shifted; for
-    /// [`Codes::Pairs`] 32 values of even columns, then 32 of odd ones.
+    /// [`Codes::Pairs`] 32 values of even columns, then 32 of odd ones; for [`Codes::Grid`] those
+    /// of the codes of columns.
     pub values: &'static [i8],
     /// Added to the values of sub-blocks whose flag is set; 0: the type has no flags.
     pub shift: i8,

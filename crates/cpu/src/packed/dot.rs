@@ -139,7 +139,7 @@ unsafe fn dot_block<S: Quads, F: Format, const N: usize>(
         let codes = block.add(F::CODES);
         let (mut dots, mut mins) = ([S::zero(); N], [S::zero(); N]);
         for chunk in 0..layout.block_len / 32 {
-            let quads = F::Codes::unpack::<S>(tables, codes, chunk);
+            let quads = F::Codes::unpack::<S, F>(tables, codes, chunk);
             let per_chunk = 32 / layout.sub_len;
             let scales = SubBlocks::<S>::of::<F>(block, chunk);
             for c in 0..N {
@@ -203,9 +203,12 @@ unsafe fn start<S: Quads, F: Format>(block: *const u8, at: Sums, k: usize) -> S:
         if layout.shift != 0 {
             let flags = block.add(F::FLAGS + 2 * k).cast::<u16>();
             let flags = u16::from_le(flags.read_unaligned());
-            let none = 0i32;
-            let base = if has_base { at.base.add(k) } else { &none };
-            S::start(base, at.delta.add(k), flags)
+            let base = if has_base {
+                S::splat(at.base.add(k).read_unaligned())
+            } else {
+                S::zero()
+            };
+            S::add_where(flags, base, S::splat(at.delta.add(k).read_unaligned()))
         } else if has_base {
             S::splat(at.base.add(k).read_unaligned())
         } else {
@@ -233,10 +236,13 @@ impl<S: Quads> SubBlocks<S> {
             if let SubScales::Nibbles { first, step } = layout.sub_scales {
                 let both = S::widen_u8(scale_bytes.add(chunk * per_chunk / 2 * GROUP_ROWS));
                 let first = S::splat(first.into());
-                let of = |n| S::add(if step == 2 { S::add(n, n) } else { n }, first);
                 let nibbles = [S::and(both, nibble), S::sar32::<4>(both)];
                 for s in 0..per_chunk {
-                    scales[s] = of(nibbles[(chunk * per_chunk + s) % 2]);
+                    let mut scale = nibbles[(chunk * per_chunk + s) % 2];
+                    if step == 2 {
+                        scale = S::add(scale, scale);
+                    }
+                    scales[s] = S::add(scale, first);
                 }
             }
             for s in 0..per_chunk {

@@ -59,6 +59,7 @@ pub fn dot_row(kind: QuantKind, layout: &Layout, row: &[u8], n_in: usize, x: &[u
 fn value(layout: &Layout, parts: &Parts, column: usize) -> i32 {
     let index = match layout.codes {
         Codes::Pairs => usize::from(parts.codes[column / 2]) + 32 * (column % 2),
+        Codes::Grid(grid) => return grid.value(layout.values, &parts.codes, column),
         _ => usize::from(parts.codes[column]),
     };
     i32::from(layout.values[index])

@@ -47,6 +47,8 @@ fn packed_sizes_are_near_those_of_files() {
         let most = match kind {
             // Scales and flags have bytes of their own.
             QuantKind::Iq4Kss => 108,
+            // The eighth sign of a 7-bit code is stored.
+            QuantKind::Iq2Xxs => 107,
             _ => 106,
         };
         assert!(
@@ -107,6 +109,13 @@ fn tame(kind: QuantKind, row: &mut [u8]) {
             QuantKind::Q4K | QuantKind::Q5K => {
                 block[..2].copy_from_slice(&half);
                 block[2..4].copy_from_slice(&half);
+            }
+            // Spread over the top nibbles of four scales.
+            QuantKind::Iq1M => {
+                for (i, digit) in [0, 0, 0xC, 2].into_iter().enumerate() {
+                    let byte = &mut block[49 + 2 * i];
+                    *byte = *byte & 15 | digit << 4;
+                }
             }
             _ if start == 0 => block[..2].copy_from_slice(&half),
             _ => {}
