@@ -8,6 +8,8 @@
 
 pub(crate) mod isa;
 #[cfg(target_arch = "x86_64")]
+mod points_avx2;
+#[cfg(target_arch = "x86_64")]
 mod points_avx512;
 pub(crate) mod quads;
 #[cfg(target_arch = "x86_64")]

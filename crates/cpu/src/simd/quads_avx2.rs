@@ -5,6 +5,9 @@
 
 use std::arch::x86_64::*;
 
+use perigee_quant::packed::Grid;
+
+use super::points_avx2::{points, spread_bits};
 use super::quads::Quads;
 use super::quads_avx512::doubled;
 
@@ -91,21 +94,18 @@ impl<const VNNI: bool> Quads for Avx2<VNNI> {
     unsafe fn negate(mask: *const u8, a: Self::V, twice: Self::V) -> Self::V {
         // SAFETY: see `zero`.
         unsafe {
-            // Each byte of the mask eight times, one bit of it in each place.
-            let order = _mm256_setr_epi64x(
-                0,
-                0x0101_0101_0101_0101,
-                0x0202_0202_0202_0202,
-                0x0303_0303_0303_0303,
-            );
-            let bits = [_mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64); 2];
             let [low, high] = mask.cast::<[i32; 2]>().read_unaligned();
-            let mask = [_mm256_set1_epi32(low), _mm256_set1_epi32(high)];
-            let bytes = halves!(_mm256_shuffle_epi8, mask, [order; 2]);
-            let set = halves!(_mm256_and_si256, bytes, bits);
-            let masks = halves!(_mm256_cmpeq_epi8, set, bits);
+            let masks = [spread_bits(low), spread_bits(high)];
             Self::select(masks, halves!(_mm256_sub_epi8, twice, a), a)
         }
+    }
+    #[inline(always)]
+    unsafe fn points<const WIDTH: usize, const HIGH: usize>(
+        grid: &Grid,
+        at: *const u8,
+    ) -> [Self::V; 8] {
+        // SAFETY: see `zero`.
+        unsafe { points::<WIDTH, HIGH>(grid, at) }
     }
     #[inline(always)]
     unsafe fn and(a: Self::V, b: Self::V) -> Self::V {

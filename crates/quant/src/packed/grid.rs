@@ -42,6 +42,10 @@ pub struct Grid {
     pub bytes: [&'static [u8]; 2],
 }
 
+/// Tables that begin where a line of memory does.
+#[repr(align(64))]
+struct Aligned<const N: usize>([u8; N]);
+
 /// The grid of a list of words.
 macro_rules! grid {
     ($words:ident, $width:literal, $marks:expr) => {
@@ -49,8 +53,13 @@ macro_rules! grid {
             width: $width,
             high_bits: $words.len().ilog2() as usize - 8,
             marks: $marks,
-            codes: const { &codes::<{ $words.len() }, { $width * $words.len() }>(&$words) },
-            bytes: const { [&bytes(&$words, 0), &bytes(&$words, 8)] },
+            codes: const {
+                &Aligned(codes::<{ $words.len() }, { $width * $words.len() }>(
+                    &$words,
+                ))
+                .0
+            },
+            bytes: const { [&Aligned(bytes(&$words, 0)).0, &Aligned(bytes(&$words, 8)).0] },
         }
     };
 }
