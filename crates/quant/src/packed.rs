@@ -36,7 +36,7 @@ mod planes;
 pub use activation::Form;
 pub use arithmetic::dot_row;
 pub use codes::Codes;
-pub use grid::{Grid, Marks};
+pub use grid::{Grid, Marks, Steps};
 pub(crate) use planes::Plane;
 
 use crate::QuantKind;

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use perigee_quant::packed::Grid;
+use perigee_quant::packed::{Grid, Steps};
 
 use super::quads::Quads;
 use super::quads_avx512::Avx512;
@@ -28,7 +28,10 @@ pub(super) unsafe fn points<const WIDTH: usize, const HIGH: usize>(
                 bits[1 + k] = mask.cast::<u64>().read_unaligned();
             }
             let low = find::<HIGH>(grid.bytes[0].as_ptr(), z, &bits);
-            let high = find::<HIGH>(grid.bytes[1].as_ptr(), z, &bits);
+            let high = match grid.steps {
+                Some(steps) => find_step(steps, z, &bits),
+                None => find::<HIGH>(grid.bytes[1].as_ptr(), z, &bits),
+            };
             if WIDTH == 8 {
                 // Byte g of a lane has the codes of quad 2g or of quad 2g + 1.
                 for g in 0..4 {
@@ -101,3 +104,21 @@ wider!(find_8, find_7, 7);
 wider!(find_9, find_8, 8);
 wider!(find_10, find_9, 9);
 wider!(find_11, find_10, 10);
+
+/// The high bytes of words.
+#[inline(always)]
+unsafe fn find_step(steps: &Steps, z: __m512i, bits: &[u64; 4]) -> __m512i {
+    // SAFETY: promised by the caller; `first` is less than 127.
+    unsafe {
+        let first = find_8(steps.first.as_ptr(), z, bits);
+        let at = find_8(steps.at.as_ptr(), z, bits);
+        let mut others = _mm512_setzero_si512();
+        for k in 0..3 {
+            let bit = _mm512_set1_epi8(1 << k);
+            others = _mm512_mask_add_epi8(others, bits[1 + k], others, bit);
+        }
+        let is_second = _mm512_cmpge_epu8_mask(others, at);
+        let place = _mm512_mask_add_epi8(first, is_second, first, _mm512_set1_epi8(1));
+        find_7(steps.bytes.as_ptr(), place, bits)
+    }
+}

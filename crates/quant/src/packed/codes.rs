@@ -28,7 +28,7 @@ pub enum Codes {
     /// nibbles; after those of all chunks, a vector for every two chunks with the fifth bit of
     /// quad q in bit `q + 4 · (chunk mod 2)`.
     Pairs,
-    /// Indices of points. With n points for 32 columns of a row: n / 4 vectors with the low bytes
+    /// Rotated indices of points, see [`Grid`]. With n points for 32 columns of a row: n / 4 vectors with the low bytes
     /// of indices, byte `4r + p` of vector v being that of point `4v + p` of row r; for each of
     /// these vectors a u64 for every higher bit of its indices, bit `4r + p`; for
     /// [`Signs`](super::Marks::Signs) a u64 for each quad, bit `4r + c`; for

@@ -28,6 +28,9 @@ pub enum Marks {
 ///
 /// The code of a column of a point has two bits where points have eight columns and three where
 /// they have four. All codes of a point, first column lowest, are a word of 16 or 12 bits.
+///
+/// Indices are those of the file rotated left by eight of their bits, in all tables here and in
+/// packed weights: the lowest eight bits are the upper ones of the index in the file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Grid {
     /// Columns of a point: 4 or 8.
@@ -40,6 +43,22 @@ pub struct Grid {
     pub codes: &'static [u8],
     /// The low bytes of all words, and the high ones.
     pub bytes: [&'static [u8]; 2],
+    /// Smaller tables of the high bytes, for the largest grid.
+    pub steps: Option<&'static Steps>,
+}
+
+/// High bytes of words. Points whose indices have the same lowest eight bits are neighbours in
+/// the ascending list of words: their high bytes are one number, or one and the next.
+#[derive(Debug, PartialEq, Eq)]
+#[repr(align(64))]
+pub struct Steps {
+    /// For the lowest eight bits of an index the place in `bytes` of the first number.
+    pub first: [u8; 256],
+    /// For the same bits the first value of the others from which it is the second number; more
+    /// than any where there is no second.
+    pub at: [u8; 256],
+    /// All numbers, ascending.
+    pub bytes: [u8; 128],
 }
 
 /// Tables that begin where a line of memory does.
@@ -48,29 +67,50 @@ struct Aligned<const N: usize>([u8; N]);
 
 /// The grid of a list of words.
 macro_rules! grid {
-    ($words:ident, $width:literal, $marks:expr) => {
+    ($words:ident, $width:literal, $marks:expr, $steps:expr) => {
         Grid {
             width: $width,
             high_bits: $words.len().ilog2() as usize - 8,
             marks: $marks,
             codes: const {
-                &Aligned(codes::<{ $words.len() }, { $width * $words.len() }>(
-                    &$words,
-                ))
-                .0
+                let words = rotated(&$words);
+                &Aligned(codes::<{ $words.len() }, { $width * $words.len() }>(&words)).0
             },
-            bytes: const { [&Aligned(bytes(&$words, 0)).0, &Aligned(bytes(&$words, 8)).0] },
+            bytes: const {
+                let words = rotated(&$words);
+                [&Aligned(bytes(&words, 0)).0, &Aligned(bytes(&words, 8)).0]
+            },
+            steps: $steps,
         }
     };
 }
 
-pub(crate) static IQ2_XXS: Grid = grid!(IQ2_XXS_WORDS, 8, Marks::Signs);
-pub(crate) static IQ2_XS: Grid = grid!(IQ2_XS_WORDS, 8, Marks::Signs);
-pub(crate) static IQ2_S: Grid = grid!(IQ2_S_WORDS, 8, Marks::Signs);
-pub(crate) static IQ3_XXS: Grid = grid!(IQ3_XXS_WORDS, 4, Marks::Signs);
-pub(crate) static IQ3_S: Grid = grid!(IQ3_S_WORDS, 4, Marks::Signs);
-pub(crate) static IQ1_S: Grid = grid!(IQ1_S_WORDS, 8, Marks::None);
-pub(crate) static IQ1_M: Grid = grid!(IQ1_S_WORDS, 8, Marks::Shifts(-2));
+pub(crate) const IQ2_XXS: Grid = grid!(IQ2_XXS_WORDS, 8, Marks::Signs, None);
+pub(crate) const IQ2_XS: Grid = grid!(IQ2_XS_WORDS, 8, Marks::Signs, None);
+pub(crate) const IQ2_S: Grid = grid!(IQ2_S_WORDS, 8, Marks::Signs, None);
+pub(crate) const IQ3_XXS: Grid = grid!(IQ3_XXS_WORDS, 4, Marks::Signs, None);
+pub(crate) const IQ3_S: Grid = grid!(IQ3_S_WORDS, 4, Marks::Signs, None);
+pub(crate) const IQ1_S: Grid = grid!(IQ1_S_WORDS, 8, Marks::None, Some(&IQ1_STEPS));
+pub(crate) const IQ1_M: Grid = grid!(IQ1_S_WORDS, 8, Marks::Shifts(-2), Some(&IQ1_STEPS));
+
+const IQ1_STEPS: Steps = steps(&IQ1_S_WORDS);
+
+/// Words in the order of rotated indices, see [`rotate`].
+const fn rotated<const N: usize>(words: &[u16; N]) -> [u16; N] {
+    let mut rotated = [0; N];
+    let mut i = 0;
+    while i < N {
+        rotated[rotate(i as u16, N.ilog2(), 8) as usize] = words[i];
+        i += 1;
+    }
+    rotated
+}
+
+/// An index of `bits` bits, rotated left by `by`. Indices of files are rotated by eight: the
+/// lowest bits become the highest.
+const fn rotate(index: u16, bits: u32, by: u32) -> u16 {
+    (index << by | index >> (bits - by)) & ((1 << bits) - 1)
+}
 
 /// The bytes of words from bit `shift` on.
 const fn bytes<const N: usize>(words: &[u16; N], shift: u32) -> [u8; N] {
@@ -94,6 +134,35 @@ const fn codes<const N: usize, const N_CODES: usize>(words: &[u16; N]) -> [u8; N
         i += 1;
     }
     codes
+}
+
+const fn steps<const N: usize>(words: &[u16; N]) -> Steps {
+    let mut steps = Steps {
+        first: [0; 256],
+        at: [u8::MAX; 256],
+        bytes: [0; 128],
+    };
+    let (per_byte, mut n, mut i) = (N / 256, 0, 0);
+    while i < N {
+        let byte = (words[i] >> 8) as u8;
+        let (low, other) = (i / per_byte, i % per_byte);
+        if i == 0 || byte != steps.bytes[n] {
+            assert!(i == 0 || byte > steps.bytes[n], "words ascend");
+            if i > 0 {
+                n += 1;
+            }
+            steps.bytes[n] = byte;
+            if other > 0 {
+                assert!(steps.at[low] == u8::MAX, "two numbers at most");
+                steps.at[low] = other as u8;
+            }
+        }
+        if other == 0 {
+            steps.first[low] = n as u8;
+        }
+        i += 1;
+    }
+    steps
 }
 
 // In `Parts`, the codes of a chunk are the low bytes of its indices, as many bytes with their
@@ -179,12 +248,22 @@ impl Grid {
         g / MARKS * self.per_chunk() + 2 * self.n_points() + g % MARKS
     }
 
-    /// The index of point `p` of a block.
+    /// Bits of an index.
+    const fn bits(&self) -> u32 {
+        8 + self.high_bits as u32
+    }
+
+    /// The index in the file of point `p` of a block.
     pub(crate) fn index(&self, codes: &[u8; SUPER_BLOCK], p: usize) -> u16 {
+        rotate(self.rotated_index(codes, p), self.bits(), self.bits() - 8)
+    }
+
+    fn rotated_index(&self, codes: &[u8; SUPER_BLOCK], p: usize) -> u16 {
         u16::from_le_bytes(self.places(p).map(|at| codes[at]))
     }
 
     pub(crate) fn set_index(&self, codes: &mut [u8; SUPER_BLOCK], p: usize, index: u16) {
+        let index = rotate(index, self.bits(), 8);
         for (at, byte) in self.places(p).into_iter().zip(index.to_le_bytes()) {
             codes[at] = byte;
         }
@@ -201,7 +280,7 @@ impl Grid {
 
     /// The value of a column of a block.
     pub(super) fn value(&self, values: &[i8], codes: &[u8; SUPER_BLOCK], column: usize) -> i32 {
-        let index = usize::from(self.index(codes, column / self.width));
+        let index = usize::from(self.rotated_index(codes, column / self.width));
         let code = self.codes[index * self.width + column % self.width];
         let value = i32::from(values[usize::from(code)]);
         let marks = self.marks(codes, column / MARKED);
