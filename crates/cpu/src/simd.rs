@@ -8,9 +8,15 @@
 //! not depend on the instruction set, the tile, or the other rows and tokens.
 
 pub(crate) mod isa;
+#[cfg(target_arch = "x86_64")]
+mod points_avx2;
+#[cfg(target_arch = "x86_64")]
+mod points_avx512;
 pub(crate) mod quads;
 #[cfg(target_arch = "x86_64")]
-pub(crate) mod quads_x86;
+pub(crate) mod quads_avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod quads_avx512;
 
 // No closures in the inner loops: one made here has no vector instructions of its own, and
 // inside `array::map` it is a call per row.

@@ -87,6 +87,30 @@ fn signed(scale: f32, magnitudes: &[i8; 8], signs: u8) -> [f32; 8] {
     })
 }
 
+/// The odd scale 2·bits + 1 of the grid types, as their packed forms have it.
+fn odd_scale(bits: u8) -> i8 {
+    2 * (bits & 15) as i8 + 1
+}
+
+/// The inverse of [`odd_scale`].
+fn odd_scale_bits(scale: i8) -> u8 {
+    scale as u8 >> 1
+}
+
+/// Scales whose bits are nibbles, two a byte.
+fn take_odd_scales(bytes: &[u8], scales: &mut [i8; 16]) {
+    for (pair, byte) in scales.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+        *pair = [odd_scale(nibble(*byte, 0)), odd_scale(nibble(*byte, 1))];
+    }
+}
+
+/// The inverse of [`take_odd_scales`].
+fn put_odd_scales(scales: &[i8; 16], bytes: &mut [u8]) {
+    for (pair, byte) in scales.as_chunks::<2>().0.iter().zip(bytes) {
+        *byte = odd_scale_bits(pair[0]) | odd_scale_bits(pair[1]) << 4;
+    }
+}
+
 /// Marks a block as having no value: its scale at byte `offset` is NaN, and so is every weight.
 ///
 /// A fault in the input thus stays a fault in the output; a saturated block would hide it.

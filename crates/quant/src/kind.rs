@@ -295,10 +295,18 @@ impl QuantKind {
             Self::Iq2Kl => &iq2_kl::PACKED,
             Self::Iq3Ks => &iq3_ks::PACKED,
             Self::Iq4Ks => &iq4_ks::PACKED,
+            Self::Iq4Kss => &iq4_kss::PACKED,
             Self::Iq5Ks => &iq5_ks::PACKED,
             Self::Iq4Nl => &iq4_nl::PACKED,
             Self::Iq4Xs => &iq4_xs::PACKED,
             Self::Mxfp4 => &mxfp4::PACKED,
+            Self::Iq1S => &iq1_s::PACKED,
+            Self::Iq1M => &iq1_m::PACKED,
+            Self::Iq2Xxs => &iq2_xxs::PACKED,
+            Self::Iq2Xs => &iq2_xs::PACKED,
+            Self::Iq2S => &iq2_s::PACKED,
+            Self::Iq3Xxs => &iq3_xxs::PACKED,
+            Self::Iq3S => &iq3_s::PACKED,
             _ => return None,
         })
     }

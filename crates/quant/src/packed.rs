@@ -30,11 +30,13 @@
 mod activation;
 mod arithmetic;
 mod codes;
+pub(crate) mod grid;
 mod planes;
 
 pub use activation::Form;
 pub use arithmetic::dot_row;
 pub use codes::Codes;
+pub use grid::{Grid, Marks, Steps};
 pub(crate) use planes::Plane;
 
 use crate::QuantKind;
@@ -69,8 +71,13 @@ pub enum SubScales {
     None,
     /// An i8 each.
     Bytes,
-    /// `ls + 8` in a nibble, two sub-blocks a byte.
-    Nibbles,
+    /// `(ls − first) / step` in a nibble, two sub-blocks a byte.
+    Nibbles {
+        /// The scale of nibble 0.
+        first: i8,
+        /// The distance of neighbours, 1 or 2.
+        step: i8,
+    },
     /// An unsigned byte each for scale and minimum; a second f16 for minima per block.
     WithMins,
     /// As before, scale in the low and minimum in the high nibble of one byte.
@@ -83,7 +90,8 @@ pub struct Layout {
     /// Bits of a code and their places.
     pub codes: Codes,
     /// The value of each code, `2^bits` of them, when its sub-block is not shifted; for
-    /// [`Codes::Pairs`] 32 values of even columns, then 32 of odd ones.
+    /// [`Codes::Pairs`] 32 values of even columns, then 32 of odd ones; for [`Codes::Grid`] those
+    /// of the codes of columns.
     pub values: &'static [i8],
     /// Added to the values of sub-blocks whose flag is set; 0: the type has no flags.
     pub shift: i8,
@@ -95,11 +103,14 @@ pub struct Layout {
     pub sub_len: usize,
     /// Float scales.
     pub scale: Scale,
+    /// What each float scale is multiplied by before it is used, a power of two.
+    pub factor: f32,
     /// Integer scales.
     pub sub_scales: SubScales,
-    /// Where the bits of codes are in a block of the file.
+    /// Where the bits of codes are in a block of the file; empty where `head` and `set_head` see
+    /// to the codes.
     pub(crate) planes: &'static [Plane],
-    /// Takes the rest of a block of the file apart.
+    /// Takes the rest of a block of the file apart. Codes are zeros before.
     pub(crate) head: fn(&[u8], &mut Parts),
     /// Puts it back.
     pub(crate) set_head: fn(&Parts, &mut [u8]),
@@ -178,7 +189,7 @@ impl Layout {
     pub const fn mins_offset(&self) -> usize {
         let scale_bytes = match self.sub_scales {
             SubScales::None => 0,
-            SubScales::Nibbles => self.n_sub() / 2,
+            SubScales::Nibbles { .. } => self.n_sub() / 2,
             _ => self.n_sub(),
         };
         self.scales_offset() + scale_bytes * GROUP_ROWS
@@ -323,11 +334,11 @@ impl Layout {
 
     /// One block of a file's row into its parts.
     pub(crate) fn take_apart(&self, block: &[u8], parts: &mut Parts) {
-        (self.head)(block, parts);
         let n = self.codes.per_chunk();
+        parts.codes[..self.block_len / CHUNK_LEN * n].fill(0);
+        (self.head)(block, parts);
         for chunk in 0..self.block_len / CHUNK_LEN {
             let codes = &mut parts.codes[chunk * n..(chunk + 1) * n];
-            codes.fill(0);
             for plane in self.planes {
                 plane.read(block, chunk, codes);
             }
@@ -396,7 +407,7 @@ impl Layout {
                 (parts.scales[k], parts.mins[k]) = match self.sub_scales {
                     SubScales::None => (0, 0),
                     SubScales::Bytes => (bits as i8, 0),
-                    SubScales::Nibbles => ((bits & 15) as i8 - 8, 0),
+                    SubScales::Nibbles { first, step } => (first + step * (bits & 15) as i8, 0),
                     SubScales::WithMins => {
                         let min = block[self.mins_offset() + k * GROUP_ROWS + r];
                         (bits as i8, min)
@@ -423,7 +434,7 @@ impl Layout {
     /// Byte and first bit of the scale of sub-block `k` of row `r`.
     fn scale_place(&self, k: usize, r: usize) -> (usize, u32) {
         match self.sub_scales {
-            SubScales::Nibbles => {
+            SubScales::Nibbles { .. } => {
                 let at = self.scales_offset() + k / 2 * GROUP_ROWS + r;
                 (at, 4 * (k as u32 % 2))
             }
@@ -433,7 +444,7 @@ impl Layout {
 
     fn scale_bits(&self, scale: i8, min: u8) -> u8 {
         match self.sub_scales {
-            SubScales::Nibbles => (scale + 8) as u8,
+            SubScales::Nibbles { first, step } => ((scale - first) / step) as u8,
             SubScales::NibblesWithMins => scale as u8 | min << 4,
             _ => scale as u8,
         }

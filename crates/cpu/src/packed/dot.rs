@@ -65,11 +65,14 @@ pub(super) unsafe fn dot_group<S: Quads, F: Format, const N: usize>(
         }
         for b in 0..n_in / layout.block_len {
             let block = group.add(layout.group_meta_bytes() + b * F::BLOCK_BYTES);
-            let d = match layout.scale {
+            let mut d = match layout.scale {
                 Scale::F16 => S::f_load_f16(block),
                 Scale::Exponent => exponents::<S>(block),
                 Scale::RowF16 | Scale::RowF32 => row_scale,
             };
+            if layout.factor != 1.0 {
+                d = S::f_mul(d, S::f_splat(layout.factor));
+            }
             let dmin = if layout.has_mins() {
                 S::f_neg(S::f_load_f16(block.add(F::DMIN)))
             } else {
@@ -131,7 +134,7 @@ unsafe fn dot_block<S: Quads, F: Format, const N: usize>(
         let codes = block.add(F::CODES);
         let (mut dots, mut mins) = ([S::zero(); N], [S::zero(); N]);
         for chunk in 0..layout.block_len / 32 {
-            let quads = F::Codes::unpack::<S>(tables, codes, chunk);
+            let quads = F::Codes::unpack::<S, F>(tables, codes, chunk);
             let per_chunk = 32 / layout.sub_len;
             let scales = SubBlocks::<S>::of::<F>(block, chunk);
             for c in 0..N {
@@ -195,9 +198,12 @@ unsafe fn start<S: Quads, F: Format>(block: *const u8, at: Sums, k: usize) -> S:
         if layout.shift != 0 {
             let flags = block.add(F::FLAGS + 2 * k).cast::<u16>();
             let flags = u16::from_le(flags.read_unaligned());
-            let none = 0i32;
-            let base = if has_base { at.base.add(k) } else { &none };
-            S::start(base, at.delta.add(k), flags)
+            let base = if has_base {
+                S::splat(at.base.add(k).read_unaligned())
+            } else {
+                S::zero()
+            };
+            S::add_where(flags, base, S::splat(at.delta.add(k).read_unaligned()))
         } else if has_base {
             S::splat(at.base.add(k).read_unaligned())
         } else {
@@ -222,16 +228,22 @@ impl<S: Quads> SubBlocks<S> {
             let (mut scales, mut mins) = ([S::zero(); 2], [S::zero(); 2]);
             let scale_bytes = block.add(F::SCALES);
             let nibble = S::splat(15);
-            if let SubScales::Nibbles = layout.sub_scales {
-                let both = S::widen_u8(scale_bytes.add(chunk * GROUP_ROWS));
-                let less = S::splat(-8);
-                scales[0] = S::add(S::and(both, nibble), less);
-                scales[1] = S::add(S::sar32::<4>(both), less);
+            if let SubScales::Nibbles { first, step } = layout.sub_scales {
+                let both = S::widen_u8(scale_bytes.add(chunk * per_chunk / 2 * GROUP_ROWS));
+                let first = S::splat(first.into());
+                let nibbles = [S::and(both, nibble), S::sar32::<4>(both)];
+                for s in 0..per_chunk {
+                    let mut scale = nibbles[(chunk * per_chunk + s) % 2];
+                    if step == 2 {
+                        scale = S::add(scale, scale);
+                    }
+                    scales[s] = S::add(scale, first);
+                }
             }
             for s in 0..per_chunk {
                 let at = (chunk * per_chunk + s) * GROUP_ROWS;
                 match layout.sub_scales {
-                    SubScales::None | SubScales::Nibbles => {}
+                    SubScales::None | SubScales::Nibbles { .. } => {}
                     SubScales::Bytes => scales[s] = S::widen_i8(scale_bytes.add(at)),
                     SubScales::WithMins => {
                         scales[s] = S::widen_i8(scale_bytes.add(at));

@@ -4,7 +4,7 @@ use perigee_quant::QuantKind;
 use perigee_quant::packed::{GROUP_ROWS, Layout};
 
 use super::dot::{Format, dot_group, dot_registers};
-use super::unpack::{Bits2, Bits3, Bits4, Bits5, Bits6, Bits8, Nibbles, Pairs};
+use super::unpack::{Bits2, Bits3, Bits4, Bits5, Bits6, Bits8, Nibbles, Pairs, Points};
 use crate::simd::isa::Isa;
 use crate::simd::quads::Scalar;
 
@@ -138,7 +138,8 @@ pub(super) unsafe fn peak(isa: Isa, rounds: usize) -> usize {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Format, GROUP_ROWS, dot_group, dot_registers};
-    use crate::simd::quads_x86::{Avx2, Avx512};
+    use crate::simd::quads_avx2::Avx2;
+    use crate::simd::quads_avx512::Avx512;
 
     macro_rules! enabled {
         ($name:ident, $peak:ident, $features:literal, $simd:ty) => {
@@ -172,7 +173,7 @@ mod x86 {
 }
 
 macro_rules! formats {
-    ($($kind:ident: $codes:ident),* $(,)?) => {
+    ($($kind:ident: $codes:ty),* $(,)?) => {
         $(
             struct $kind;
             impl Format for $kind {
@@ -211,8 +212,16 @@ formats! {
     Iq2Kl: Pairs,
     Iq3Ks: Bits3,
     Iq4Ks: Bits4,
+    Iq4Kss: Bits4,
     Iq5Ks: Bits5,
     Iq4Nl: Bits4,
     Iq4Xs: Bits4,
     Mxfp4: Bits4,
+    Iq2Xxs: Points<8, 0>,
+    Iq2Xs: Points<8, 1>,
+    Iq2S: Points<8, 2>,
+    Iq1S: Points<8, 3>,
+    Iq1M: Points<8, 3>,
+    Iq3Xxs: Points<4, 0>,
+    Iq3S: Points<4, 1>,
 }

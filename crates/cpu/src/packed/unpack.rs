@@ -1,9 +1,13 @@
 //! From stored codes to bytes that can be multiplied: the step that differs from type to type.
 
+mod grids;
+
 use perigee_quant::packed::{Codes, Layout};
 
 use super::dot::Format;
 use crate::simd::quads::{Quads, built_in};
+
+pub(super) use grids::Points;
 
 /// Bytes of a vector.
 const VECTOR: usize = 64;
@@ -25,7 +29,7 @@ pub(super) trait Unpack {
     ///
     /// # Safety
     /// As `tables`; `codes` points to the codes of a whole block.
-    unsafe fn unpack<S: Quads>(
+    unsafe fn unpack<S: Quads, F: Format>(
         tables: &Self::Tables<S>,
         codes: *const u8,
         chunk: usize,
@@ -67,7 +71,7 @@ impl Unpack for Bits2 {
     }
 
     #[inline(always)]
-    unsafe fn unpack<S: Quads>(
+    unsafe fn unpack<S: Quads, F: Format>(
         tables: &Self::Tables<S>,
         codes: *const u8,
         chunk: usize,
@@ -112,7 +116,7 @@ impl Unpack for Bits3 {
     }
 
     #[inline(always)]
-    unsafe fn unpack<S: Quads>(
+    unsafe fn unpack<S: Quads, F: Format>(
         tables: &Self::Tables<S>,
         codes: *const u8,
         chunk: usize,
@@ -147,7 +151,7 @@ impl Unpack for Bits4 {
     }
 
     #[inline(always)]
-    unsafe fn unpack<S: Quads>(
+    unsafe fn unpack<S: Quads, F: Format>(
         tables: &Self::Tables<S>,
         codes: *const u8,
         chunk: usize,
@@ -180,7 +184,11 @@ impl Unpack for Nibbles {
     unsafe fn tables<S: Quads, F: Format>() -> Self::Tables<S> {}
 
     #[inline(always)]
-    unsafe fn unpack<S: Quads>((): &Self::Tables<S>, codes: *const u8, chunk: usize) -> [S::V; 8] {
+    unsafe fn unpack<S: Quads, F: Format>(
+        (): &Self::Tables<S>,
+        codes: *const u8,
+        chunk: usize,
+    ) -> [S::V; 8] {
         // SAFETY: promised by the caller.
         unsafe {
             let mask = S::splat(0x0F0F_0F0F);
@@ -227,7 +235,7 @@ impl Unpack for Bits5 {
     }
 
     #[inline(always)]
-    unsafe fn unpack<S: Quads>(
+    unsafe fn unpack<S: Quads, F: Format>(
         table: &Self::Tables<S>,
         codes: *const u8,
         chunk: usize,
@@ -273,7 +281,7 @@ impl Unpack for Bits6 {
     }
 
     #[inline(always)]
-    unsafe fn unpack<S: Quads>(
+    unsafe fn unpack<S: Quads, F: Format>(
         table: &Self::Tables<S>,
         codes: *const u8,
         chunk: usize,
@@ -307,7 +315,11 @@ impl Unpack for Bits8 {
     unsafe fn tables<S: Quads, F: Format>() -> Self::Tables<S> {}
 
     #[inline(always)]
-    unsafe fn unpack<S: Quads>((): &Self::Tables<S>, codes: *const u8, chunk: usize) -> [S::V; 8] {
+    unsafe fn unpack<S: Quads, F: Format>(
+        (): &Self::Tables<S>,
+        codes: *const u8,
+        chunk: usize,
+    ) -> [S::V; 8] {
         // SAFETY: promised by the caller.
         unsafe {
             let bias = S::splat(0x8080_8080_u32 as i32);
@@ -333,7 +345,7 @@ impl Unpack for Pairs {
     }
 
     #[inline(always)]
-    unsafe fn unpack<S: Quads>(
+    unsafe fn unpack<S: Quads, F: Format>(
         tables: &Self::Tables<S>,
         codes: *const u8,
         chunk: usize,

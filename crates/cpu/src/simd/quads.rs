@@ -1,6 +1,7 @@
 //! Vectors of sixteen lanes, one per row of a group; a lane is an i32, an f32 or four bytes.
 
 use half::f16;
+use perigee_quant::packed::Grid;
 
 /// What the kernels of packed weights need of an instruction set.
 ///
@@ -31,8 +32,10 @@ pub(crate) trait Quads: Copy {
     unsafe fn widen_i8(at: *const u8) -> Self::V;
     /// Sixteen u8 from `at`, as i32.
     unsafe fn widen_u8(at: *const u8) -> Self::V;
-    /// The i32 at `base`, in lanes of set bits of `flags` plus that at `delta`.
-    unsafe fn start(base: *const i32, delta: *const i32, flags: u16) -> Self::V;
+    /// `a`, in lanes of set bits of `flags` plus `b`.
+    unsafe fn add_where(flags: u16, a: Self::V, b: Self::V) -> Self::V;
+    /// The bytes `a`, where bits of the u64 at `mask` are set `twice - a`.
+    unsafe fn negate(mask: *const u8, a: Self::V, twice: Self::V) -> Self::V;
 
     unsafe fn and(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn xor(a: Self::V, b: Self::V) -> Self::V;
@@ -60,6 +63,48 @@ pub(crate) trait Quads: Copy {
     /// the byte do not matter.
     unsafe fn lookup<const BITS: u32, const SHIFT: i32>(table: &Self::Table, z: Self::V)
     -> Self::V;
+
+    /// The codes of the columns of a chunk of points, each in the lowest bits of its byte, whose
+    /// other bits are anything. `at` points to the indices as [`Codes::Grid`] has them.
+    ///
+    /// [`Codes::Grid`]: perigee_quant::packed::Codes::Grid
+    #[inline(always)]
+    unsafe fn points<const WIDTH: usize, const HIGH: usize>(
+        grid: &Grid,
+        at: *const u8,
+    ) -> [Self::V; 8] {
+        let mut quads = [[[0; 4]; 16]; 8];
+        // SAFETY: whole vectors and masks of indices, promised by the caller; a grid has points
+        // for all indices of its bits.
+        unsafe {
+            let n_vectors = 8 / WIDTH;
+            let high = at.add(64 * n_vectors);
+            for vector in 0..n_vectors {
+                let mut masks = [0; HIGH];
+                for (k, mask) in masks.iter_mut().enumerate() {
+                    let at = high.add(8 * (vector * HIGH + k)).cast::<[u8; 8]>();
+                    *mask = u64::from_le_bytes(at.read());
+                }
+                for i in 0..64 {
+                    let mut index = usize::from(at.add(64 * vector + i).read());
+                    for (k, mask) in masks.iter().enumerate() {
+                        index |= ((mask >> i & 1) as usize) << (8 + k);
+                    }
+                    let point = grid.codes.as_ptr().add(WIDTH * index);
+                    let p = 4 * vector + i % 4;
+                    for part in 0..WIDTH / 4 {
+                        quads[WIDTH / 4 * p + part][i / 4] =
+                            point.add(4 * part).cast::<[u8; 4]>().read();
+                    }
+                }
+            }
+            let mut vectors = [Self::zero(); 8];
+            for (vector, quad) in vectors.iter_mut().zip(&quads) {
+                *vector = Self::load(quad.as_ptr().cast());
+            }
+            vectors
+        }
+    }
 
     /// `acc + Σ w·a` over the four bytes of every lane; `a` is the same four i8 in all lanes.
     unsafe fn dot<const WIDE: bool>(acc: Self::V, w: Self::V, a: *const i8) -> Self::V;
@@ -139,12 +184,19 @@ impl Quads for Scalar {
         let bytes = unsafe { at.cast::<[u8; 16]>().read() };
         from_lanes(bytes.map(i32::from))
     }
-    unsafe fn start(base: *const i32, delta: *const i32, flags: u16) -> Self::V {
-        // SAFETY: readable numbers, promised by the caller.
-        let (base, delta) = unsafe { (base.read_unaligned(), delta.read_unaligned()) };
+    unsafe fn add_where(flags: u16, a: Self::V, b: Self::V) -> Self::V {
+        let (a, b) = (lanes(a), lanes(b));
         from_lanes(std::array::from_fn(|r| {
-            base + if flags >> r & 1 == 1 { delta } else { 0 }
+            a[r].wrapping_add(if flags >> r & 1 == 1 { b[r] } else { 0 })
         }))
+    }
+    unsafe fn negate(mask: *const u8, a: Self::V, twice: Self::V) -> Self::V {
+        // SAFETY: eight readable bytes, promised by the caller.
+        let mask = u64::from_le_bytes(unsafe { mask.cast::<[u8; 8]>().read() });
+        std::array::from_fn(|i| match mask >> i & 1 {
+            1 => twice[i].wrapping_sub(a[i]),
+            _ => a[i],
+        })
     }
     unsafe fn and(a: Self::V, b: Self::V) -> Self::V {
         std::array::from_fn(|i| a[i] & b[i])

@@ -141,6 +141,7 @@ pub(crate) const PACKED: Layout = Layout {
     block_len: SUPER_BLOCK,
     sub_len: 32,
     scale: Scale::RowF16,
+    factor: 1.0,
     sub_scales: SubScales::Bytes,
     planes: &[NIBBLES, Plane::stacked(70, 16, 1, 4)],
     head: take_head,

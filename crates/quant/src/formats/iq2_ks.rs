@@ -63,6 +63,7 @@ pub(crate) const PACKED: Layout = Layout {
     block_len: SUPER_BLOCK,
     sub_len: 32,
     scale: Scale::RowF16,
+    factor: 1.0,
     sub_scales: SubScales::Bytes,
     planes: &[Plane::stacked(6, 32, 2, 0)],
     head: take_head,

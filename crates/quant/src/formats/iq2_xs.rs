@@ -1,8 +1,10 @@
 //! IQ2_XS: 256 weights; f16 d, u16 qs\[32\] of a 9-bit grid index and a 7-bit sign code, scales
 //! of 4 bits for 16 weights each.
 
-use super::{f16_at, nibble, signed, u16_at};
-use crate::grids::{IQ2_XS, even_signs};
+use super::{f16_at, nibble, put_odd_scales, signed, take_odd_scales, u16_at};
+use crate::grids::{EIGHTS, IQ2_XS, even_signs};
+use crate::packed::grid::IQ2_XS as GRID;
+use crate::packed::{Codes, Layout, Parts, Scale, SubScales};
 use crate::super_block::SUPER_BLOCK;
 
 const BLOCK: usize = 74;
@@ -21,4 +23,39 @@ pub(crate) fn dequantize(bytes: &[u8], out: &mut [f32]) {
             *out = signed(scale, grid, even_signs(u32::from(q >> 9)));
         }
     }
+}
+
+pub(crate) const PACKED: Layout = Layout {
+    codes: Codes::Grid(&GRID),
+    values: &EIGHTS,
+    shift: 0,
+    bias: 64,
+    block_len: SUPER_BLOCK,
+    sub_len: 16,
+    scale: Scale::F16,
+    factor: 0.125,
+    sub_scales: SubScales::Nibbles { first: 1, step: 2 },
+    planes: &[],
+    head: take_apart,
+    set_head: put_together,
+};
+
+fn take_apart(block: &[u8], parts: &mut Parts) {
+    parts.d = u32::from(u16_at(block, 0));
+    for g in 0..32 {
+        let q = u16_at(block, 2 + 2 * g);
+        GRID.set_index(&mut parts.codes, g, q & 511);
+        GRID.set_marks(&mut parts.codes, g, even_signs(u32::from(q >> 9)));
+    }
+    take_odd_scales(&block[66..], &mut parts.scales);
+}
+
+fn put_together(parts: &Parts, block: &mut [u8]) {
+    block[..2].copy_from_slice(&(parts.d as u16).to_le_bytes());
+    for g in 0..32 {
+        let signs = u16::from(GRID.marks(&parts.codes, g) & 127);
+        let q = GRID.index(&parts.codes, g) | signs << 9;
+        block[2 + 2 * g..4 + 2 * g].copy_from_slice(&q.to_le_bytes());
+    }
+    put_odd_scales(&parts.scales, &mut block[66..]);
 }

@@ -81,6 +81,7 @@ pub(crate) const PACKED: Layout = Layout {
     block_len: SUPER_BLOCK,
     sub_len: 16,
     scale: Scale::F16,
+    factor: 1.0,
     sub_scales: SubScales::Bytes,
     planes: &[Plane::stacked(14, 32, 2, 0), Plane::stacked(78, 32, 1, 2)],
     head: take_head,

@@ -79,6 +79,7 @@ pub(crate) const PACKED: Layout = Layout {
     block_len: SUPER_BLOCK,
     sub_len: 16,
     scale: Scale::F16,
+    factor: 1.0,
     sub_scales: SubScales::Bytes,
     planes: &[Plane::halves(16)],
     head: take_head,

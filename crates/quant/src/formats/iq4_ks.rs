@@ -68,13 +68,14 @@ pub(crate) const PACKED: Layout = Layout {
     block_len: SUPER_BLOCK,
     sub_len: 32,
     scale: Scale::RowF32,
+    factor: 1.0,
     sub_scales: SubScales::Bytes,
     planes: &[Plane::halves(8)],
     head: take_head,
     set_head: put_head,
 };
 
-/// The scales of IQ4_KS and IQ5_KS: a byte each, odd scale and flag.
+/// The scales of IQ4_KS, IQ4_KSS and IQ5_KS: a byte each, odd scale and flag.
 pub(super) fn take_head(block: &[u8], parts: &mut Parts) {
     parts.flags = 0;
     for (k, ls) in parts.scales[..8].iter_mut().enumerate() {

@@ -61,6 +61,7 @@ pub(crate) const PACKED: Layout = Layout {
     block_len: SUPER_BLOCK,
     sub_len: 32,
     scale: Scale::F16,
+    factor: 1.0,
     sub_scales: SubScales::Bytes,
     planes: &[Plane::halves(8)],
     head: take_head,

@@ -62,6 +62,7 @@ pub(crate) const PACKED: Layout = Layout {
     block_len: SUPER_BLOCK,
     sub_len: 16,
     scale: Scale::F16,
+    factor: 1.0,
     sub_scales: SubScales::Bytes,
     planes: &[Plane::stacked(16, 32, 4, 0), Plane::stacked(144, 32, 1, 4)],
     head: super::iq4_k::take_head,

@@ -60,6 +60,7 @@ pub(crate) const PACKED: Layout = Layout {
     block_len: SUPER_BLOCK,
     sub_len: 32,
     scale: Scale::RowF32,
+    factor: 1.0,
     sub_scales: SubScales::Bytes,
     planes: &[Plane::stacked(8, 32, 4, 0), Plane::stacked(136, 32, 1, 4)],
     head: super::iq4_ks::take_head,

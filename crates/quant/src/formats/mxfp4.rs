@@ -33,6 +33,7 @@ pub(crate) const PACKED: Layout = Layout {
     block_len: 32,
     sub_len: 32,
     scale: Scale::Exponent,
+    factor: 1.0,
     sub_scales: SubScales::None,
     planes: &[Plane::halves(1)],
     head: take_head,

@@ -58,6 +58,7 @@ pub(crate) const PACKED: Layout = Layout {
     block_len: SUPER_BLOCK,
     sub_len: 16,
     scale: Scale::F16,
+    factor: 1.0,
     sub_scales: SubScales::NibblesWithMins,
     planes: &[Plane::stacked(16, 32, 2, 0)],
     head: take_head,

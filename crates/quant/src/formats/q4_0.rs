@@ -100,6 +100,7 @@ pub(crate) const PACKED: Layout = Layout {
     block_len: 32,
     sub_len: 32,
     scale: Scale::F16,
+    factor: 1.0,
     sub_scales: SubScales::None,
     planes: &[Plane::halves(2)],
     head: take_head,

@@ -77,6 +77,7 @@ pub(crate) const PACKED: Layout = Layout {
     block_len: SUPER_BLOCK,
     sub_len: 32,
     scale: Scale::F16,
+    factor: 1.0,
     sub_scales: SubScales::WithMins,
     planes: &[Plane::stacked(16, 32, 4, 0)],
     head: take_head,

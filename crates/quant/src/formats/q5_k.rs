@@ -60,6 +60,7 @@ pub(crate) const PACKED: Layout = Layout {
     block_len: SUPER_BLOCK,
     sub_len: 32,
     scale: Scale::F16,
+    factor: 1.0,
     sub_scales: SubScales::WithMins,
     planes: &[Plane::stacked(48, 32, 4, 0), Plane::stacked(16, 32, 1, 4)],
     head: super::q4_k::take_head,

@@ -78,6 +78,7 @@ pub(crate) const PACKED: Layout = Layout {
     block_len: SUPER_BLOCK,
     sub_len: 16,
     scale: Scale::F16,
+    factor: 1.0,
     sub_scales: SubScales::Bytes,
     planes: &[LOW, Plane::stacked(128, 32, 2, 4)],
     head: take_head,

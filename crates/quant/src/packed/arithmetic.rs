@@ -25,7 +25,7 @@ pub fn dot_row(kind: QuantKind, layout: &Layout, row: &[u8], n_in: usize, x: &[u
             Scale::Exponent => half_power(parts.d as u8),
             Scale::RowF16 => f16::from_le_bytes([meta[0], meta[1]]).to_f32(),
             Scale::RowF32 => f32::from_le_bytes([meta[0], meta[1], meta[2], meta[3]]),
-        };
+        } * layout.factor;
         let at = form.scales(n_in).start + 4 * b;
         let da = f32::from_le_bytes([x[at], x[at + 1], x[at + 2], x[at + 3]]);
         let first = b * layout.block_len;
@@ -59,6 +59,7 @@ pub fn dot_row(kind: QuantKind, layout: &Layout, row: &[u8], n_in: usize, x: &[u
 fn value(layout: &Layout, parts: &Parts, column: usize) -> i32 {
     let index = match layout.codes {
         Codes::Pairs => usize::from(parts.codes[column / 2]) + 32 * (column % 2),
+        Codes::Grid(grid) => return grid.value(layout.values, &parts.codes, column),
         _ => usize::from(parts.codes[column]),
     };
     i32::from(layout.values[index])

@@ -1,9 +1,9 @@
 //! How the codes of 32 columns of 16 rows lie in vectors.
 
-use super::{CHUNK_LEN, GROUP_ROWS, SUPER_BLOCK};
+use super::{CHUNK_LEN, GROUP_ROWS, Grid, SUPER_BLOCK};
 
 /// Bytes of a vector: four of each row.
-const VECTOR: usize = 4 * GROUP_ROWS;
+pub(super) const VECTOR: usize = 4 * GROUP_ROWS;
 
 /// The arrangement of codes. Quad q of a chunk is its columns 4q to 4q + 3; byte `4r + c` of a
 /// vector belongs to row r and to column c of the quads that the vector holds.
@@ -28,6 +28,12 @@ pub enum Codes {
     /// nibbles; after those of all chunks, a vector for every two chunks with the fifth bit of
     /// quad q in bit `q + 4 · (chunk mod 2)`.
     Pairs,
+    /// Rotated indices of points, see [`Grid`]. With n points for 32 columns of a row: n / 4 vectors with the low bytes
+    /// of indices, byte `4r + p` of vector v being that of point `4v + p` of row r; for each of
+    /// these vectors a u64 for every higher bit of its indices, bit `4r + p`; for
+    /// [`Signs`](super::Marks::Signs) a u64 for each quad, bit `4r + c`; for
+    /// [`Shifts`](super::Marks::Shifts) a u16 for each point, bit r.
+    Grid(&'static Grid),
 }
 
 impl Codes {
@@ -35,21 +41,23 @@ impl Codes {
     pub const fn per_chunk(self) -> usize {
         match self {
             Self::Pairs => CHUNK_LEN / 2,
+            Self::Grid(grid) => grid.per_chunk(),
             _ => CHUNK_LEN,
         }
     }
 
     /// Bytes of the codes of a chunk, without those that chunks share.
     pub const fn chunk_bytes(self) -> usize {
-        VECTOR
-            * match self {
-                Self::Bits2 | Self::Pairs => 2,
-                Self::Bits3 => 3,
-                Self::Bits4 => 4,
-                Self::Bits5 => 5,
-                Self::Bits6 => 6,
-                Self::Bits8 => 8,
-            }
+        let vectors = match self {
+            Self::Bits2 | Self::Pairs => 2,
+            Self::Bits3 => 3,
+            Self::Bits4 => 4,
+            Self::Bits5 => 5,
+            Self::Bits6 => 6,
+            Self::Bits8 => 8,
+            Self::Grid(grid) => return grid.chunk_bytes(),
+        };
+        VECTOR * vectors
     }
 
     /// Bytes of the codes of 16 rows of `n` columns.
@@ -64,6 +72,15 @@ impl Codes {
 
     /// Stores the codes of chunk `chunk` of a block into its zeroed code bytes.
     pub(crate) fn store(self, rows: &[&[u8]; GROUP_ROWS], chunk: usize, block: &mut [u8]) {
+        if let Self::Grid(grid) = self {
+            let start = chunk * self.chunk_bytes();
+            for (r, codes) in rows.iter().enumerate() {
+                grid.for_bits(start, r, |i, mask, shift, to, at| {
+                    block[at] |= (codes[i] >> shift & mask) << to;
+                });
+            }
+            return;
+        }
         let mut q = [[0; VECTOR]; 8];
         for (r, codes) in rows.iter().enumerate() {
             for (quad, codes) in q.iter_mut().zip(codes.as_chunks::<4>().0) {
@@ -98,6 +115,7 @@ impl Codes {
                     combine(|i| q[4 * h + p][i] | (q[4 * h + 3][i] >> (2 * p) & 3) << 6)
                 }
                 Self::Bits8 => q[v],
+                Self::Grid(_) => unreachable!("stored above"),
                 Self::Pairs => combine(|i| q[v][i] & 15 | q[2 + v][i] << 4),
             };
         }
@@ -105,6 +123,15 @@ impl Codes {
 
     /// The codes of chunk `chunk`, the inverse of `store`.
     pub(crate) fn fetch(self, block: &[u8], chunk: usize, rows: &mut [[u8; CHUNK_LEN]]) {
+        if let Self::Grid(grid) = self {
+            let start = chunk * self.chunk_bytes();
+            for (r, codes) in rows.iter_mut().enumerate() {
+                grid.for_bits(start, r, |i, mask, shift, to, at| {
+                    codes[i] |= (block[at] >> to & mask) << shift;
+                });
+            }
+            return;
+        }
         let n_bytes = self.chunk_bytes();
         let v = block[chunk * n_bytes..][..n_bytes].as_chunks::<VECTOR>().0;
         let mut high = [0; VECTOR];
@@ -128,6 +155,7 @@ impl Codes {
                     combine(|i| (0..3).fold(0, |six, p| six | v[3 * half + p][i] >> 6 << (2 * p)))
                 }
                 Self::Bits8 => v[n],
+                Self::Grid(_) => unreachable!("fetched above"),
                 Self::Pairs => {
                     combine(|i| v[n % 2][i] >> (4 * (n / 2)) & 15 | (high[i] >> n & 1) << 4)
                 }

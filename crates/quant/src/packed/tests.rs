@@ -44,8 +44,15 @@ fn packed_sizes_are_near_those_of_files() {
     for (kind, layout) in layouts() {
         let file = GROUP_ROWS * kind.row_bytes(2048).unwrap();
         let packed = layout.group_bytes(2048).unwrap();
+        let most = match kind {
+            // Scales and flags have bytes of their own.
+            QuantKind::Iq4Kss => 108,
+            // The eighth sign of a 7-bit code is stored.
+            QuantKind::Iq2Xxs => 107,
+            _ => 106,
+        };
         assert!(
-            packed >= file && packed * 100 <= file * 106,
+            packed >= file && packed * 100 <= file * most,
             "{}: {packed} for {file}",
             kind.name()
         );
@@ -102,6 +109,13 @@ fn tame(kind: QuantKind, row: &mut [u8]) {
             QuantKind::Q4K | QuantKind::Q5K => {
                 block[..2].copy_from_slice(&half);
                 block[2..4].copy_from_slice(&half);
+            }
+            // Spread over the top nibbles of four scales.
+            QuantKind::Iq1M => {
+                for (i, digit) in [0, 0, 0xC, 2].into_iter().enumerate() {
+                    let byte = &mut block[49 + 2 * i];
+                    *byte = *byte & 15 | digit << 4;
+                }
             }
             _ if start == 0 => block[..2].copy_from_slice(&half),
             _ => {}
