@@ -14,7 +14,7 @@ COLOURS = {OURS: "#2563eb", "ik_llama.cpp": "#d97706", "llama.cpp": "#6b7280"}
 
 WIDTH = 860
 LEFT = 130
-LONGEST = 560
+LONGEST = 500
 BAR = 14
 GAP = 3
 BETWEEN_GROUPS = 14

@@ -95,17 +95,32 @@ class Commands:
         return command
 
 
-def samples(printed: str) -> dict[str, list[float]]:
-    """Tokens per second of each repetition, by test, from a program's JSON."""
+def parse(printed: str) -> list[dict]:
+    """The rows of a program's JSON, which starts a line of its own."""
     # ik_llama.cpp prints a line per computed tensor first.
-    rows = json.loads(printed[printed.index("[\n") :] if "[\n" in printed else printed[printed.index("[{") :])
-    rates = {}
-    for row in rows:
-        if row["logits"] != "all":
-            raise ValueError("logits were computed for the last token only")
-        n_tokens = row["n_prompt"] + row["n_gen"]
-        rates[test_name(row)] = [n_tokens / (nanoseconds / 1e9) for nanoseconds in row["samples_ns"]]
-    return rates
+    starts = [at for at in (printed.find("[\n"), printed.find("[{")) if at >= 0]
+    rows = json.loads(printed[min(starts) :])
+    if any(row["logits"] != "all" for row in rows):
+        raise ValueError("logits were computed for the last token only")
+    return rows
+
+
+def rates(rows: list[dict]) -> dict[str, list[float]]:
+    """Tokens per second of each repetition, by test."""
+    return {
+        test_name(row): [
+            (row["n_prompt"] + row["n_gen"]) / (nanoseconds / 1e9) for nanoseconds in row["samples_ns"]
+        ]
+        for row in rows
+    }
+
+
+def features(rows: list[dict]) -> list[str]:
+    """What an engine says it was compiled for."""
+    # "AVX = 1 | AVX2 = 1 | NEON = 0 |", perhaps after the name of a backend.
+    words = rows[0].get("features", "").replace("CPU :", "").split("|")
+    pairs = [word.split("=") for word in words if "=" in word]
+    return [name.strip() for name, value in pairs if value.strip() == "1"]
 
 
 def test_name(row: dict) -> str:

@@ -12,7 +12,8 @@
 //                     up in one tensor, transparent huge pages
 //
 // Prints the fields of `perigee bench -o json --all-logits`: a list with one object per
-// test, seconds of every repetition in samples_ns. Logits are asked for every token of a
+// test, the time of every repetition in samples_ns; and what the engine was compiled for
+// in features. Logits are asked for every token of a
 // prompt: with the last token alone both engines drop all other rows before the last
 // layer's experts, which is half of the work of a file with two layers. Weights are read
 // into memory, never mapped.
@@ -215,7 +216,7 @@ static std::string json(int n_prompt, int n_generate, int depth, const std::vect
     std::stringstream out;
     out.precision(12);
     out << "{\"n_prompt\":" << n_prompt << ",\"n_gen\":" << n_generate << ",\"n_depth\":" << depth
-        << ",\"logits\":\"all\",\"samples_ns\":[";
+        << ",\"logits\":\"all\",\"features\":\"" << llama_print_system_info() << "\",\"samples_ns\":[";
     for (size_t i = 0; i < nanoseconds.size(); i++) {
         out << (i > 0 ? "," : "") << nanoseconds[i];
     }
@@ -249,7 +250,6 @@ int main(int argc, char ** argv) {
     const int n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
 #endif
 
-    std::fprintf(stderr, "engine_driver: %s\n", llama_print_system_info());
     std::vector<std::string> rows;
     {
         Bench bench(context, n_vocab, ubatch);

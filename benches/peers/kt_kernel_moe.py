@@ -22,16 +22,16 @@ from statistics import median
 import numpy as np
 
 PACKAGE = "kt-kernel==0.7.2"
-# The class that kt-kernel chooses for such weights, and what it falls back to.
-CLASSES = ["AMXInt4_KGroup_MOE", "AVX2RawInt4_MOE"]
+# What kt-kernel itself chooses for such weights on every processor with AVX-512.
+CLASSES = ["AMXInt4_KGroup_MOE"]
 HIDDEN, WIDTH, USED, GROUP = 7168, 2048, 8, 32
 BATCHES = [1, 8, 64, 512]
 WEIGHTS = "int4, groups of 32"
 # From the most to the least capable build that the package brings.
 VARIANTS = [
     ("amx", {"amx_tile", "amx_int8", "amx_bf16"}),
-    ("avx512_bf16", {"avx512f", "avx512bw", "avx512_vnni", "avx512_vbmi", "avx512_bf16"}),
-    ("avx512_vbmi", {"avx512f", "avx512bw", "avx512_vnni", "avx512_vbmi"}),
+    ("avx512_bf16", {"avx512f", "avx512bw", "avx512_vnni", "avx512vbmi", "avx512_bf16"}),
+    ("avx512_vbmi", {"avx512f", "avx512bw", "avx512_vnni", "avx512vbmi"}),
     ("avx512_vnni", {"avx512f", "avx512bw", "avx512_vnni"}),
     ("avx512_base", {"avx512f", "avx512bw"}),
     ("avx2", {"avx2"}),

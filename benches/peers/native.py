@@ -27,7 +27,12 @@ ENGINES = {
     "llama": {
         "distribution": "llama-cpp-python",
         "vendored": "vendor/llama.cpp",
-        "options": ["-DLLAMA_BUILD_COMMON=OFF", "-DLLAMA_BUILD_TOOLS=OFF", "-DLLAMA_OPENSSL=OFF"],
+        "options": [
+            "-DLLAMA_BUILD_COMMON=OFF",
+            "-DLLAMA_BUILD_TOOLS=OFF",
+            "-DLLAMA_BUILD_APP=OFF",
+            "-DLLAMA_OPENSSL=OFF",
+        ],
         "define": [],
     },
 }
@@ -91,7 +96,9 @@ def provide_driver(name: str, prefix: Path, folder: Path) -> Path:
     driver, source = folder / f"driver-{name}", HERE / "engine_driver.cpp"
     if is_older(driver, source):
         lib = prefix / "lib"
-        libraries = [f"-L{lib}", f"-Wl,-rpath,{lib}", f"-Wl,-rpath-link,{lib}", "-lllama", "-lggml"]
+        # The old kind of path also serves the libraries that the engine itself needs.
+        path = ["-Wl,--disable-new-dtags", f"-Wl,-rpath,{lib}", f"-Wl,-rpath-link,{lib}"]
+        libraries = [f"-L{lib}", *path, "-lllama", "-lggml"]
         defines = ENGINES[name]["define"]
         run(["g++", "-O2", "-std=c++17", *defines, f"-I{prefix}/include", source, "-o", driver, *libraries])
     return driver

@@ -12,7 +12,7 @@ from native import pinned_sources
 from summary import Comparison, Score
 
 # Of the many that Linux lists, those that matrix kernels look at.
-FEATURES = ["avx2", "avx512f", "avx512_vnni", "avx512_vbmi", "avx512_bf16", "avx_vnni", "amx_int8", "amx_bf16"]
+FEATURES = ["avx2", "avx512f", "avx512_vnni", "avx512vbmi", "avx512_bf16", "avx_vnni", "amx_int8", "amx_bf16"]
 FAMILIES = ["ik_llama.cpp", "llama.cpp"]
 RATIO_NOTE = """\
 Tokens per second: the median of the rounds' medians, in parentheses the slowest and the
@@ -24,7 +24,7 @@ every round was disturbed."""
 def render(session: dict, records: list[dict], moe: list[dict]) -> str:
     models = list(dict.fromkeys(record["model"] for record in records))
     lines = ["# Speed beside other engines", "", written_by(session), ""]
-    lines += machine(session) + [""]
+    lines += machine(session) + compiled_for(records) + [""]
     lines += what_was_computed(session) + [""]
     lines += ["![bars of the tables below](results.svg)", ""]
     lines += [RATIO_NOTE, ""]
@@ -87,6 +87,12 @@ def machine(session: dict) -> list[str]:
         f"- {session['perigee']}; the engines inside {versions} (PyPI), compiled here with `GGML_NATIVE=ON`",
         f"- {session['threads']} threads, micro-batches of up to {session['ubatch']} tokens, F16 cache for everyone",
     ]
+
+
+def compiled_for(records: list[dict]) -> list[str]:
+    """What each peer says of itself: a build for another processor would be no fair peer."""
+    told = {CONTENDERS[record["contender"]].family: record["features"] for record in records if record["features"]}
+    return [f"- {family} compiled for {', '.join(names)}" for family, names in told.items()]
 
 
 def what_was_computed(session: dict) -> list[str]:

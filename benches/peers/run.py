@@ -12,11 +12,12 @@ import sys
 from pathlib import Path
 
 import chart
+import contenders
 import kt_kernel_moe
 import native
 import report
 import summary
-from contenders import CONTENDERS, DEFAULT, NATIVE, OURS, Commands, Contender, Group, samples
+from contenders import CONTENDERS, DEFAULT, NATIVE, OURS, Commands, Contender, Group
 from quiet import Machine
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -107,8 +108,9 @@ def measure_all(args: argparse.Namespace) -> None:
     settings["perigee"] = report.output([str(args.perigee), "--version"]) or OURS
     (args.work / "session.json").write_text(json.dumps(report.facts(ROOT, settings, bandwidth)))
     for model in args.models:
+        refused: set[str] = set()
         for group in groups(args):
-            measure_group(args, machine, commands, model, group)
+            measure_group(args, machine, commands, model, group, refused)
     if args.kt:
         kt_kernel_moe.measure(args, machine)
 
@@ -142,10 +144,14 @@ def groups(args: argparse.Namespace) -> list[Group]:
 
 
 def measure_group(
-    args: argparse.Namespace, machine: Machine, commands: Commands, model: Path, group: Group
+    args: argparse.Namespace,
+    machine: Machine,
+    commands: Commands,
+    model: Path,
+    group: Group,
+    refused: set[str],
 ) -> None:
     """All rounds of one group: every contender in turn, as often as there are rounds."""
-    refused: set[str] = set()
     chosen = [CONTENDERS[key] for key in args.contenders]
     done = finished(read_lines(args.work / "runs.jsonl"), args.retries)
     rounds = args.deep_rounds if group.depth > args.deep else args.rounds
@@ -173,6 +179,7 @@ def measure_once(
     log = args.work / "errors.log"
     for attempt in range(args.retries + 1):
         status, printed, conditions = machine.run(command, log)
+        rows = contenders.parse(printed) if status == 0 else []
         record = {
             "model": model.name,
             "contender": contender.key,
@@ -183,7 +190,8 @@ def measure_once(
             "conditions": conditions.record(),
             "disturbance": machine.disturbance(conditions, args.most_foreign),
             "error": "" if status == 0 else last_line(log),
-            "rates": samples(printed) if status == 0 else {},
+            "rates": contenders.rates(rows),
+            "features": contenders.features(rows) if rows else [],
         }
         append(args.work / "runs.jsonl", record)
         show(record)

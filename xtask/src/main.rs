@@ -1,9 +1,10 @@
 //! Commands for people and CI. Each does its own set-up and prints every step.
 //!
 //! `cargo xtask demo` serves the demonstration model, `cargo xtask test` runs every
-//! test, `cargo xtask parity` compares with other engines, `cargo xtask fuzz` and
-//! `cargo xtask hostile` feed the readers garbage, `cargo xtask loom` checks how threads
-//! meet. Only the standard library: it must compile in seconds.
+//! test, `cargo xtask parity` compares logits with those of other engines and
+//! `cargo xtask bench-peers` speed, `cargo xtask fuzz` and `cargo xtask hostile` feed the
+//! readers garbage, `cargo xtask loom` checks how threads meet. Only the standard library:
+//! it must compile in seconds.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -11,6 +12,7 @@
     reason = "test results belong on standard output"
 )]
 
+mod bench_peers;
 mod demo;
 mod fuzz;
 mod hostile;
@@ -32,6 +34,7 @@ usage: cargo xtask COMMAND
   lint                    rustfmt and clippy, warnings are errors
   parity [ARGS]           compare logits with ik_llama.cpp and llama.cpp (installs both from PyPI)
   loom                    check every interleaving of small worker teams (part of `test`)
+  bench-peers [ARGS]      compare speed with ik_llama.cpp and llama.cpp (builds both; benches/README.md)
   fuzz [TARGET] [SECONDS] run a fuzz target, or all of them, 30 seconds each unless told
   hostile [N]             read N randomly broken model files, a million unless told
   demo-model              write the embedded demonstration model anew
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Some("lint") => test::lint(),
         Some("parity") => parity::run(rest),
         Some("loom") => loom::run(),
+        Some("bench-peers") => bench_peers::run(rest),
         Some("fuzz") => fuzz::run(rest),
         Some("hostile") => hostile::run(rest),
         Some("demo-model") => demo::write_model(),
