@@ -1,6 +1,6 @@
 //! How the codes of 32 columns of 16 rows lie in vectors.
 
-use super::{CHUNK_LEN, GROUP_ROWS, Grid};
+use super::{CHUNK_LEN, GROUP_ROWS, Grid, Indices};
 
 /// Bytes of a vector: four of each row.
 pub(super) const VECTOR: usize = 4 * GROUP_ROWS;
@@ -28,34 +28,34 @@ pub enum Codes {
     /// nibbles; after those of all chunks, a vector for every two chunks with the fifth bit of
     /// quad q in bit `q + 4 · (chunk mod 2)`.
     Pairs,
-    /// Rotated indices of points, see [`Grid`]. With n points for 32 columns of a row: n / 4 vectors with the low bytes
-    /// of indices, byte `4r + p` of vector v being that of point `4v + p` of row r; for each of
-    /// these vectors a u64 for every higher bit of its indices, bit `4r + p`; for
-    /// [`Signs`](super::Marks::Signs) a u64 for each quad, bit `4r + c`; for
-    /// [`Shifts`](super::Marks::Shifts) a u16 for each point, bit r.
+    /// Rotated indices of points, see [`Grid`].
     Grid(&'static Grid),
+    /// Codes that seed a generator, see [`trellis`](super::trellis).
+    Trellis(Indices),
 }
 
 impl Codes {
     /// Codes of a row in 32 columns.
     pub const fn per_chunk(self) -> usize {
-        match self {
+        match &self {
             Self::Pairs => CHUNK_LEN / 2,
-            Self::Grid(grid) => grid.per_chunk(),
+            Self::Grid(Grid { indices, .. }) | Self::Trellis(indices) => indices.per_chunk(),
             _ => CHUNK_LEN,
         }
     }
 
     /// Bytes of the codes of a chunk, without those that chunks share.
     pub const fn chunk_bytes(self) -> usize {
-        let vectors = match self {
+        let vectors = match &self {
             Self::Bits2 | Self::Pairs => 2,
             Self::Bits3 => 3,
             Self::Bits4 => 4,
             Self::Bits5 => 5,
             Self::Bits6 => 6,
             Self::Bits8 => 8,
-            Self::Grid(grid) => return grid.chunk_bytes(),
+            Self::Grid(Grid { indices, .. }) | Self::Trellis(indices) => {
+                return indices.chunk_bytes();
+            }
         };
         VECTOR * vectors
     }
@@ -98,8 +98,8 @@ impl Codes {
     #[inline(always)]
     fn for_bits(self, chunk: usize, r: usize, mut body: impl FnMut(usize, u8, u32, u32, usize)) {
         let start = chunk * self.chunk_bytes();
-        if let Self::Grid(grid) = self {
-            return grid.for_bits(start, r, body);
+        if let Self::Grid(Grid { indices, .. }) | Self::Trellis(indices) = &self {
+            return indices.for_bits(start, r, body);
         }
         for i in 0..self.per_chunk() {
             let (quad, c) = (i / 4, i % 4);
@@ -135,7 +135,7 @@ impl Codes {
                     let shared = 8 * self.chunk_bytes() + chunk / 2 * VECTOR + 4 * r + c;
                     body(i, 1, 4, quad as u32 + 4 * (chunk as u32 % 2), shared);
                 }
-                Self::Grid(_) => {}
+                Self::Grid(_) | Self::Trellis(_) => {}
             }
         }
     }
