@@ -31,12 +31,15 @@ mod activation;
 mod arithmetic;
 mod codes;
 pub(crate) mod grid;
+mod indices;
 mod planes;
+pub mod trellis;
 
 pub use activation::Form;
 pub use arithmetic::dot_row;
 pub use codes::Codes;
-pub use grid::{Grid, Marks, Steps};
+pub use grid::{Grid, Steps};
+pub use indices::{Indices, Marks};
 pub(crate) use planes::Plane;
 
 use crate::QuantKind;
@@ -78,6 +81,8 @@ pub enum SubScales {
         /// The distance of neighbours, 1 or 2.
         step: i8,
     },
+    /// A nibble that selects one of these, two sub-blocks a byte.
+    Table(&'static [i8; 16]),
     /// An unsigned byte each for scale and minimum; a second f16 for minima per block.
     WithMins,
     /// As before, scale in the low and minimum in the high nibble of one byte.
@@ -91,7 +96,7 @@ pub struct Layout {
     pub codes: Codes,
     /// The value of each code, `2^bits` of them, when its sub-block is not shifted; for
     /// [`Codes::Pairs`] 32 values of even columns, then 32 of odd ones; for [`Codes::Grid`] those
-    /// of the codes of columns.
+    /// of the codes of columns; for [`Codes::Trellis`] none.
     pub values: &'static [i8],
     /// Added to the values of sub-blocks whose flag is set; 0: the type has no flags.
     pub shift: i8,
@@ -189,7 +194,7 @@ impl Layout {
     pub const fn mins_offset(&self) -> usize {
         let scale_bytes = match self.sub_scales {
             SubScales::None => 0,
-            SubScales::Nibbles { .. } => self.n_sub() / 2,
+            SubScales::Nibbles { .. } | SubScales::Table(_) => self.n_sub() / 2,
             _ => self.n_sub(),
         };
         self.scales_offset() + scale_bytes * GROUP_ROWS
@@ -408,6 +413,7 @@ impl Layout {
                     SubScales::None => (0, 0),
                     SubScales::Bytes => (bits as i8, 0),
                     SubScales::Nibbles { first, step } => (first + step * (bits & 15) as i8, 0),
+                    SubScales::Table(scales) => (scales[usize::from(bits & 15)], 0),
                     SubScales::WithMins => {
                         let min = block[self.mins_offset() + k * GROUP_ROWS + r];
                         (bits as i8, min)
@@ -434,7 +440,7 @@ impl Layout {
     /// Byte and first bit of the scale of sub-block `k` of row `r`.
     fn scale_place(&self, k: usize, r: usize) -> (usize, u32) {
         match self.sub_scales {
-            SubScales::Nibbles { .. } => {
+            SubScales::Nibbles { .. } | SubScales::Table(_) => {
                 let at = self.scales_offset() + k / 2 * GROUP_ROWS + r;
                 (at, 4 * (k as u32 % 2))
             }
@@ -445,10 +451,17 @@ impl Layout {
     fn scale_bits(&self, scale: i8, min: u8) -> u8 {
         match self.sub_scales {
             SubScales::Nibbles { first, step } => ((scale - first) / step) as u8,
+            SubScales::Table(scales) => table_code(scales, scale),
             SubScales::NibblesWithMins => scale as u8 | min << 4,
             _ => scale as u8,
         }
     }
+}
+
+/// The place of a value in a table that has it.
+pub(crate) fn table_code(table: &[i8; 16], value: i8) -> u8 {
+    let place = table.iter().position(|entry| *entry == value);
+    place.map_or(0, |place| place as u8)
 }
 
 /// The values `first`, `first + 1`, … of types without a table, as many as there are codes.

@@ -228,22 +228,17 @@ impl<S: Quads> SubBlocks<S> {
             let (mut scales, mut mins) = ([S::zero(); 2], [S::zero(); 2]);
             let scale_bytes = block.add(F::SCALES);
             let nibble = S::splat(15);
-            if let SubScales::Nibbles { first, step } = layout.sub_scales {
+            if let SubScales::Nibbles { .. } | SubScales::Table(_) = layout.sub_scales {
                 let both = S::widen_u8(scale_bytes.add(chunk * per_chunk / 2 * GROUP_ROWS));
-                let first = S::splat(first.into());
                 let nibbles = [S::and(both, nibble), S::sar32::<4>(both)];
                 for s in 0..per_chunk {
-                    let mut scale = nibbles[(chunk * per_chunk + s) % 2];
-                    if step == 2 {
-                        scale = S::add(scale, scale);
-                    }
-                    scales[s] = S::add(scale, first);
+                    scales[s] = of_nibble::<S, F>(nibbles[(chunk * per_chunk + s) % 2]);
                 }
             }
             for s in 0..per_chunk {
                 let at = (chunk * per_chunk + s) * GROUP_ROWS;
                 match layout.sub_scales {
-                    SubScales::None | SubScales::Nibbles { .. } => {}
+                    SubScales::None | SubScales::Nibbles { .. } | SubScales::Table(_) => {}
                     SubScales::Bytes => scales[s] = S::widen_i8(scale_bytes.add(at)),
                     SubScales::WithMins => {
                         scales[s] = S::widen_i8(scale_bytes.add(at));
@@ -259,6 +254,43 @@ impl<S: Quads> SubBlocks<S> {
             Self { scales, mins }
         }
     }
+}
+
+/// The integer scales of nibbles, an i32 each.
+#[inline(always)]
+unsafe fn of_nibble<S: Quads, F: Format>(nibble: S::V) -> S::V {
+    // SAFETY: promised by the caller.
+    unsafe {
+        match F::LAYOUT.sub_scales {
+            SubScales::Nibbles { first, step } => {
+                let scale = if step == 2 {
+                    S::add(nibble, nibble)
+                } else {
+                    nibble
+                };
+                S::add(scale, S::splat(first.into()))
+            }
+            SubScales::Table(_) => {
+                let table = S::table(&const { positive_scales(F::LAYOUT) });
+                let scale = S::and(S::lookup::<4, 0>(&table, nibble), S::splat(255));
+                S::add(scale, S::splat(-128))
+            }
+            _ => nibble,
+        }
+    }
+}
+
+/// A layout's table of scales, plus 128, as often as it fits.
+const fn positive_scales(layout: &Layout) -> [u8; 64] {
+    let mut bytes = [0; 64];
+    if let SubScales::Table(scales) = layout.sub_scales {
+        let mut i = 0;
+        while i < 64 {
+            bytes[i] = (scales[i % 16] as i32 + 128) as u8;
+            i += 1;
+        }
+    }
+    bytes
 }
 
 /// The scales 2^(e − 128) of sixteen exponents.

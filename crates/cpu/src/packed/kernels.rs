@@ -4,7 +4,7 @@ use perigee_quant::QuantKind;
 use perigee_quant::packed::{GROUP_ROWS, Layout};
 
 use super::dot::{Format, dot_group, dot_registers};
-use super::unpack::{Bits2, Bits3, Bits4, Bits5, Bits6, Bits8, Nibbles, Pairs, Points};
+use super::unpack::{Bits2, Bits3, Bits4, Bits5, Bits6, Bits8, Nibbles, Pairs, Points, Sequences};
 use crate::simd::isa::Isa;
 use crate::simd::quads::Scalar;
 
@@ -224,4 +224,8 @@ formats! {
     Iq1M: Points<8, 3>,
     Iq3Xxs: Points<4, 0>,
     Iq3S: Points<4, 1>,
+    Iq1Kt: Sequences<8, 5>,
+    Iq2Kt: Sequences<8, 8>,
+    Iq3Kt: Sequences<8, 8>,
+    Iq4Kt: Sequences<4, 7>,
 }

@@ -1,6 +1,7 @@
 //! From stored codes to bytes that can be multiplied: the step that differs from type to type.
 
 mod grids;
+mod trellis;
 
 use perigee_quant::packed::{Codes, Layout};
 
@@ -8,6 +9,7 @@ use super::dot::Format;
 use crate::simd::quads::{Quads, built_in};
 
 pub(super) use grids::Points;
+pub(super) use trellis::Sequences;
 
 /// Bytes of a vector.
 const VECTOR: usize = 64;

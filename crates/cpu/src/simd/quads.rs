@@ -37,6 +37,11 @@ pub(crate) trait Quads: Copy {
     /// The bytes `a`, where bits of the u64 at `mask` are set `twice - a`.
     unsafe fn negate(mask: *const u8, a: Self::V, twice: Self::V) -> Self::V;
 
+    /// The bytes `a` where bits of the u64 at `mask` are set, else zeros.
+    unsafe fn bytes_where(mask: *const u8, a: Self::V) -> Self::V;
+    /// The magnitudes of signed bytes above −128.
+    unsafe fn abs(a: Self::V) -> Self::V;
+
     unsafe fn and(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn xor(a: Self::V, b: Self::V) -> Self::V;
     /// Bits of `a` where `mask` is set, else of `b`.
@@ -45,6 +50,8 @@ pub(crate) trait Quads: Copy {
     unsafe fn shr16<const N: i32>(a: Self::V) -> Self::V;
     /// Shifts 16-bit units left.
     unsafe fn shl16<const N: i32>(a: Self::V) -> Self::V;
+    /// Shifts i32 left.
+    unsafe fn shl32<const N: i32>(a: Self::V) -> Self::V;
     /// Shifts i32 right, keeping the sign.
     unsafe fn sar32<const N: i32>(a: Self::V) -> Self::V;
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
@@ -198,6 +205,14 @@ impl Quads for Scalar {
             _ => a[i],
         })
     }
+    unsafe fn bytes_where(mask: *const u8, a: Self::V) -> Self::V {
+        // SAFETY: eight readable bytes, promised by the caller.
+        let mask = u64::from_le_bytes(unsafe { mask.cast::<[u8; 8]>().read() });
+        std::array::from_fn(|i| if mask >> i & 1 == 1 { a[i] } else { 0 })
+    }
+    unsafe fn abs(a: Self::V) -> Self::V {
+        a.map(|byte| (byte as i8).unsigned_abs())
+    }
     unsafe fn and(a: Self::V, b: Self::V) -> Self::V {
         std::array::from_fn(|i| a[i] & b[i])
     }
@@ -212,6 +227,9 @@ impl Quads for Scalar {
     }
     unsafe fn shl16<const N: i32>(a: Self::V) -> Self::V {
         units(a, |unit| unit << N)
+    }
+    unsafe fn shl32<const N: i32>(a: Self::V) -> Self::V {
+        from_lanes(lanes(a).map(|lane| lane << N))
     }
     unsafe fn sar32<const N: i32>(a: Self::V) -> Self::V {
         from_lanes(lanes(a).map(|lane| lane >> N))

@@ -94,8 +94,7 @@ impl<const VNNI: bool> Quads for Avx2<VNNI> {
     unsafe fn negate(mask: *const u8, a: Self::V, twice: Self::V) -> Self::V {
         // SAFETY: see `zero`.
         unsafe {
-            let [low, high] = mask.cast::<[i32; 2]>().read_unaligned();
-            let masks = [spread_bits(low), spread_bits(high)];
+            let masks = byte_masks(mask);
             Self::select(masks, halves!(_mm256_sub_epi8, twice, a), a)
         }
     }
@@ -106,6 +105,16 @@ impl<const VNNI: bool> Quads for Avx2<VNNI> {
     ) -> [Self::V; 8] {
         // SAFETY: see `zero`.
         unsafe { points::<WIDTH, HIGH>(grid, at) }
+    }
+    #[inline(always)]
+    unsafe fn bytes_where(mask: *const u8, a: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { Self::and(byte_masks(mask), a) }
+    }
+    #[inline(always)]
+    unsafe fn abs(a: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { halves!(_mm256_abs_epi8, a) }
     }
     #[inline(always)]
     unsafe fn and(a: Self::V, b: Self::V) -> Self::V {
@@ -134,6 +143,11 @@ impl<const VNNI: bool> Quads for Avx2<VNNI> {
     unsafe fn shl16<const N: i32>(a: Self::V) -> Self::V {
         // SAFETY: see `zero`.
         unsafe { [_mm256_slli_epi16::<N>(a[0]), _mm256_slli_epi16::<N>(a[1])] }
+    }
+    #[inline(always)]
+    unsafe fn shl32<const N: i32>(a: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { [_mm256_slli_epi32::<N>(a[0]), _mm256_slli_epi32::<N>(a[1])] }
     }
     #[inline(always)]
     unsafe fn sar32<const N: i32>(a: Self::V) -> Self::V {
@@ -278,6 +292,19 @@ impl<const VNNI: bool> Quads for Avx2<VNNI> {
                 _mm256_fmadd_ps(a[1], b[1], c[1]),
             ]
         }
+    }
+}
+
+/// Bytes of ones where bits of the u64 at `mask` are set.
+///
+/// # Safety
+/// The CPU has AVX2; `mask` points to eight bytes.
+#[inline(always)]
+unsafe fn byte_masks(mask: *const u8) -> [__m256i; 2] {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let [low, high] = mask.cast::<[i32; 2]>().read_unaligned();
+        [spread_bits(low), spread_bits(high)]
     }
 }
 

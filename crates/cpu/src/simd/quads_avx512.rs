@@ -70,6 +70,16 @@ impl Quads for Avx512 {
         unsafe { points::<WIDTH, HIGH>(grid, at) }
     }
     #[inline(always)]
+    unsafe fn bytes_where(mask: *const u8, a: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_maskz_mov_epi8(mask.cast::<u64>().read_unaligned(), a) }
+    }
+    #[inline(always)]
+    unsafe fn abs(a: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_abs_epi8(a) }
+    }
+    #[inline(always)]
     unsafe fn and(a: Self::V, b: Self::V) -> Self::V {
         // SAFETY: see `zero`.
         unsafe { _mm512_and_si512(a, b) }
@@ -93,6 +103,11 @@ impl Quads for Avx512 {
     unsafe fn shl16<const N: i32>(a: Self::V) -> Self::V {
         // SAFETY: see `zero`.
         unsafe { _mm512_sll_epi16(a, _mm_cvtsi32_si128(N)) }
+    }
+    #[inline(always)]
+    unsafe fn shl32<const N: i32>(a: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_sll_epi32(a, _mm_cvtsi32_si128(N)) }
     }
     #[inline(always)]
     unsafe fn sar32<const N: i32>(a: Self::V) -> Self::V {

@@ -61,14 +61,14 @@ fn take_apart(block: &[u8], parts: &mut Parts) {
         let high = nibble(block[32 + g / 2], g % 2);
         let index = u16::from_le_bytes([block[g], high & 7]);
         GRID.set_index(&mut parts.codes, g, index);
-        GRID.set_marks(&mut parts.codes, g, high >> 3);
+        GRID.indices.set_marks(&mut parts.codes, g, high >> 3);
     }
 }
 
 fn put_together(parts: &Parts, block: &mut [u8]) {
     for g in 0..32 {
         let [low, high] = GRID.index(&parts.codes, g).to_le_bytes();
-        let high = high | GRID.marks(&parts.codes, g) << 3;
+        let high = high | GRID.indices.marks(&parts.codes, g) << 3;
         block[g] = low;
         block[32 + g / 2] |= high << (4 * (g % 2));
     }

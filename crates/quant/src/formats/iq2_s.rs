@@ -46,7 +46,7 @@ fn take_apart(block: &[u8], parts: &mut Parts) {
     for g in 0..32 {
         let index = u16::from_le_bytes([low[g], high[g / 4] >> (2 * (g % 4)) & 3]);
         GRID.set_index(&mut parts.codes, g, index);
-        GRID.set_marks(&mut parts.codes, g, signs[g]);
+        GRID.indices.set_marks(&mut parts.codes, g, signs[g]);
     }
     take_odd_scales(&block[74..], &mut parts.scales);
 }
@@ -56,7 +56,7 @@ fn put_together(parts: &Parts, block: &mut [u8]) {
     for g in 0..32 {
         let [low, high] = GRID.index(&parts.codes, g).to_le_bytes();
         block[2 + g] = low;
-        block[34 + g] = GRID.marks(&parts.codes, g);
+        block[34 + g] = GRID.indices.marks(&parts.codes, g);
         block[66 + g / 4] |= high << (2 * (g % 4));
     }
     put_odd_scales(&parts.scales, &mut block[74..]);

@@ -45,7 +45,8 @@ fn take_apart(block: &[u8], parts: &mut Parts) {
     for g in 0..32 {
         let q = u16_at(block, 2 + 2 * g);
         GRID.set_index(&mut parts.codes, g, q & 511);
-        GRID.set_marks(&mut parts.codes, g, even_signs(u32::from(q >> 9)));
+        GRID.indices
+            .set_marks(&mut parts.codes, g, even_signs(u32::from(q >> 9)));
     }
     take_odd_scales(&block[66..], &mut parts.scales);
 }
@@ -53,7 +54,7 @@ fn take_apart(block: &[u8], parts: &mut Parts) {
 fn put_together(parts: &Parts, block: &mut [u8]) {
     block[..2].copy_from_slice(&(parts.d as u16).to_le_bytes());
     for g in 0..32 {
-        let signs = u16::from(GRID.marks(&parts.codes, g) & 127);
+        let signs = u16::from(GRID.indices.marks(&parts.codes, g) & 127);
         let q = GRID.index(&parts.codes, g) | signs << 9;
         block[2 + 2 * g..4 + 2 * g].copy_from_slice(&q.to_le_bytes());
     }

@@ -51,7 +51,8 @@ fn take_apart(block: &[u8], parts: &mut Parts) {
             GRID.set_index(&mut parts.codes, p, u16::from(*index));
         }
         parts.scales[ib] = take_signs(u32_at(bytes, 4), |l, signs| {
-            GRID.set_marks(&mut parts.codes, points.start + l, signs);
+            GRID.indices
+                .set_marks(&mut parts.codes, points.start + l, signs);
         });
     }
 }
@@ -63,7 +64,7 @@ fn put_together(parts: &Parts, block: &mut [u8]) {
         for (p, index) in points.clone().zip(&mut *bytes) {
             *index = GRID.index(&parts.codes, p) as u8;
         }
-        let signs = |l| GRID.marks(&parts.codes, points.start + l);
+        let signs = |l| GRID.indices.marks(&parts.codes, points.start + l);
         bytes[4..].copy_from_slice(&put_signs(parts.scales[ib], signs).to_le_bytes());
     }
 }

@@ -51,7 +51,7 @@ fn take_apart(block: &[u8], parts: &mut Parts) {
         GRID.set_index(&mut parts.codes, p, index);
     }
     for (g, signs) in block[74..106].iter().enumerate() {
-        GRID.set_marks(&mut parts.codes, g, *signs);
+        GRID.indices.set_marks(&mut parts.codes, g, *signs);
     }
     take_odd_scales(&block[106..], &mut parts.scales);
 }
@@ -64,7 +64,7 @@ fn put_together(parts: &Parts, block: &mut [u8]) {
         block[66 + p / 8] |= ninth << (p % 8);
     }
     for (g, signs) in block[74..106].iter_mut().enumerate() {
-        *signs = GRID.marks(&parts.codes, g);
+        *signs = GRID.indices.marks(&parts.codes, g);
     }
     put_odd_scales(&parts.scales, &mut block[106..]);
 }

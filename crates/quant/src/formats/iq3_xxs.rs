@@ -51,7 +51,7 @@ fn take_apart(block: &[u8], parts: &mut Parts) {
     }
     for ib in 0..8 {
         parts.scales[ib] = take_signs(u32_at(block, 66 + 4 * ib), |l, signs| {
-            GRID.set_marks(&mut parts.codes, 4 * ib + l, signs);
+            GRID.indices.set_marks(&mut parts.codes, 4 * ib + l, signs);
         });
     }
 }
@@ -62,7 +62,7 @@ fn put_together(parts: &Parts, block: &mut [u8]) {
         *index = GRID.index(&parts.codes, p) as u8;
     }
     for (ib, word) in block[66..].chunks_exact_mut(4).enumerate() {
-        let signs = |l| GRID.marks(&parts.codes, 4 * ib + l);
+        let signs = |l| GRID.indices.marks(&parts.codes, 4 * ib + l);
         word.copy_from_slice(&put_signs(parts.scales[ib], signs).to_le_bytes());
     }
 }

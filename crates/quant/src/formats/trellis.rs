@@ -6,20 +6,13 @@
 
 use super::{nibble, row_f32, u16_at, u32_at};
 use crate::codebooks::IQ4;
+use crate::packed::trellis::{OFFSET, generate};
+use crate::packed::{Codes, Indices, Layout, Marks, Parts, Scale, SubScales, table_code};
 use crate::super_block::SUPER_BLOCK;
-
-const MULTIPLIER: u32 = 0xCBAC_1FED;
-/// Added to a code to make a seed.
-const OFFSET: u32 = 4096;
 
 /// The first `N` values after `seed`, each −126..=126.
 fn sequence<const N: usize>(seed: u32) -> [i16; N] {
-    let mut x = seed;
-    std::array::from_fn(|_| {
-        x = x.wrapping_mul(MULTIPLIER);
-        let bytes = (x & 0x3F3F_3F3F).to_le_bytes();
-        bytes.iter().map(|&byte| i16::from(byte)).sum::<i16>() - 126
-    })
+    std::array::from_fn(|j| generate(seed, j))
 }
 
 /// Scale nibbles as the first table of IQ4_K has them.
@@ -101,5 +94,183 @@ pub(crate) fn dequantize_iq4_kt(bytes: &[u8], out: &mut [f32]) {
                 | (head >> (8 + 3 * (g % 8)) & 7) << 12;
             *out = sequence(code + offset).map(|v| dl * f32::from(v));
         }
+    }
+}
+
+/// What the layouts have in common.
+const PACKED: Layout = Layout {
+    codes: Codes::Trellis(IQ2_KT),
+    values: &[],
+    shift: 0,
+    bias: 128,
+    block_len: SUPER_BLOCK,
+    sub_len: 32,
+    scale: Scale::RowF32,
+    factor: 1.0,
+    sub_scales: SubScales::Bytes,
+    planes: &[],
+    head: take_iq2_kt,
+    set_head: put_iq2_kt,
+};
+
+const IQ1_KT: Indices = Indices {
+    width: 8,
+    high_bits: 5,
+    marks: Marks::None,
+};
+
+pub(crate) const PACKED_IQ1_KT: Layout = Layout {
+    codes: Codes::Trellis(IQ1_KT),
+    sub_scales: SubScales::Table(&IQ4[0]),
+    head: take_iq1_kt,
+    set_head: put_iq1_kt,
+    ..PACKED
+};
+
+fn take_iq1_kt(block: &[u8], parts: &mut Parts) {
+    let (heads, low, high) = (&block[..8], &block[8..40], &block[40..56]);
+    for g in 0..32 {
+        let (ib, l) = (g / 4, g % 4);
+        let top = heads[ib] >> (4 + l) & 1;
+        let code = u16::from_le_bytes([low[g], nibble(high[g % 16], g / 16) | top << 4]);
+        IQ1_KT.set_index(&mut parts.codes, g, code);
+        parts.scales[ib] = IQ4[0][usize::from(heads[ib] & 15)];
+    }
+}
+
+fn put_iq1_kt(parts: &Parts, block: &mut [u8]) {
+    for (head, scale) in block[..8].iter_mut().zip(parts.scales) {
+        *head = table_code(&IQ4[0], scale);
+    }
+    for g in 0..32 {
+        let [low, high] = IQ1_KT.index(&parts.codes, g).to_le_bytes();
+        block[8 + g] = low;
+        block[40 + g % 16] |= (high & 15) << (4 * (g / 16));
+        block[g / 4] |= (high >> 4) << (4 + g % 4);
+    }
+}
+
+const IQ2_KT: Indices = Indices {
+    width: 8,
+    high_bits: 8,
+    marks: Marks::None,
+};
+
+pub(crate) const PACKED_IQ2_KT: Layout = Layout {
+    codes: Codes::Trellis(IQ2_KT),
+    sub_scales: SubScales::Table(&IQ4[0]),
+    head: take_iq2_kt,
+    set_head: put_iq2_kt,
+    ..PACKED
+};
+
+fn take_iq2_kt(block: &[u8], parts: &mut Parts) {
+    take_codes(block, &IQ2_KT, parts);
+    for ib in 0..8 {
+        parts.scales[ib] = IQ4[0][usize::from(nibble(block[ib % 4], ib / 4))];
+    }
+}
+
+fn put_iq2_kt(parts: &Parts, block: &mut [u8]) {
+    put_codes(parts, &IQ2_KT, block);
+    for ib in 0..8 {
+        block[ib % 4] |= table_code(&IQ4[0], parts.scales[ib]) << (4 * (ib / 4));
+    }
+}
+
+/// The codes of 16 bits of IQ2_KT and IQ3_KT.
+fn take_codes(block: &[u8], indices: &Indices, parts: &mut Parts) {
+    for g in 0..32 {
+        indices.set_index(&mut parts.codes, g, u16_at(block, 4 + 2 * g));
+    }
+}
+
+fn put_codes(parts: &Parts, indices: &Indices, block: &mut [u8]) {
+    for g in 0..32 {
+        let code = indices.index(&parts.codes, g);
+        block[4 + 2 * g..6 + 2 * g].copy_from_slice(&code.to_le_bytes());
+    }
+}
+
+const IQ3_KT: Indices = Indices {
+    width: 8,
+    high_bits: 8,
+    marks: Marks::Signs,
+};
+
+pub(crate) const PACKED_IQ3_KT: Layout = Layout {
+    codes: Codes::Trellis(IQ3_KT),
+    sub_scales: SubScales::Nibbles { first: 0, step: 1 },
+    head: take_iq3_kt,
+    set_head: put_iq3_kt,
+    ..PACKED
+};
+
+fn take_iq3_kt(block: &[u8], parts: &mut Parts) {
+    take_codes(block, &IQ3_KT, parts);
+    for ib in 0..8 {
+        parts.scales[ib] = nibble(block[ib % 4], ib / 4) as i8;
+        for l in 0..4 {
+            let signs = &block[68 + 8 * l..][..8];
+            let signs = signs.iter().rev().fold(0, |all, s| all << 1 | s >> ib & 1);
+            IQ3_KT.set_marks(&mut parts.codes, 4 * ib + l, signs);
+        }
+    }
+}
+
+fn put_iq3_kt(parts: &Parts, block: &mut [u8]) {
+    put_codes(parts, &IQ3_KT, block);
+    for ib in 0..8 {
+        block[ib % 4] |= (parts.scales[ib] as u8) << (4 * (ib / 4));
+        for l in 0..4 {
+            let signs = IQ3_KT.marks(&parts.codes, 4 * ib + l);
+            for (j, byte) in block[68 + 8 * l..][..8].iter_mut().enumerate() {
+                *byte |= (signs >> j & 1) << ib;
+            }
+        }
+    }
+}
+
+const IQ4_KT: Indices = Indices {
+    width: 4,
+    high_bits: 7,
+    marks: Marks::Offset(32768),
+};
+
+pub(crate) const PACKED_IQ4_KT: Layout = Layout {
+    codes: Codes::Trellis(IQ4_KT),
+    sub_scales: SubScales::Bytes,
+    head: take_iq4_kt,
+    set_head: put_iq4_kt,
+    ..PACKED
+};
+
+fn take_iq4_kt(block: &[u8], parts: &mut Parts) {
+    for ib in 0..8 {
+        let head = u32_at(block, 4 * ib);
+        parts.scales[ib] = ((head & 255) >> 1) as i8 - 64;
+        IQ4_KT.set_marks(&mut parts.codes, 4 * ib, (head & 1) as u8);
+        for l in 0..8 {
+            let g = 8 * ib + l;
+            let top = (head >> (8 + 3 * l) & 7) as u8;
+            let high = nibble(block[96 + g % 32], g / 32) | top << 4;
+            let code = u16::from_le_bytes([block[32 + g], high]);
+            IQ4_KT.set_index(&mut parts.codes, g, code);
+        }
+    }
+}
+
+fn put_iq4_kt(parts: &Parts, block: &mut [u8]) {
+    for ib in 0..8 {
+        let offset = IQ4_KT.marks(&parts.codes, 4 * ib);
+        let mut head = u32::from((parts.scales[ib] + 64) as u8) << 1 | u32::from(offset);
+        for l in 0..8 {
+            let g = 8 * ib + l;
+            let [low, high] = IQ4_KT.index(&parts.codes, g).to_le_bytes();
+            block[32 + g] = low;
+            block[96 + g % 32] |= (high & 15) << (4 * (g / 32));
+            head |= u32::from(high >> 4) << (8 + 3 * l);
+        }
+        block[4 * ib..4 * ib + 4].copy_from_slice(&head.to_le_bytes());
     }
 }

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::{Codes, Layout, Parts, Scale, SubScales};
+use super::{Codes, Layout, Parts, Scale, SubScales, trellis};
 use crate::QuantKind;
 use crate::formats::mxfp4::half_power;
 
@@ -59,6 +59,7 @@ pub fn dot_row(kind: QuantKind, layout: &Layout, row: &[u8], n_in: usize, x: &[u
 fn value(layout: &Layout, parts: &Parts, column: usize) -> i32 {
     let index = match layout.codes {
         Codes::Pairs => usize::from(parts.codes[column / 2]) + 32 * (column % 2),
+        Codes::Trellis(indices) => return trellis::value(&indices, &parts.codes, column),
         Codes::Grid(grid) => return grid.value(layout.values, &parts.codes, column),
         _ => usize::from(parts.codes[column]),
     };

@@ -1,6 +1,6 @@
 //! How the codes of 32 columns of 16 rows lie in vectors.
 
-use super::{CHUNK_LEN, GROUP_ROWS, Grid, SUPER_BLOCK};
+use super::{CHUNK_LEN, GROUP_ROWS, Grid, Indices, SUPER_BLOCK};
 
 /// Bytes of a vector: four of each row.
 pub(super) const VECTOR: usize = 4 * GROUP_ROWS;
@@ -28,34 +28,34 @@ pub enum Codes {
     /// nibbles; after those of all chunks, a vector for every two chunks with the fifth bit of
     /// quad q in bit `q + 4 · (chunk mod 2)`.
     Pairs,
-    /// Rotated indices of points, see [`Grid`]. With n points for 32 columns of a row: n / 4 vectors with the low bytes
-    /// of indices, byte `4r + p` of vector v being that of point `4v + p` of row r; for each of
-    /// these vectors a u64 for every higher bit of its indices, bit `4r + p`; for
-    /// [`Signs`](super::Marks::Signs) a u64 for each quad, bit `4r + c`; for
-    /// [`Shifts`](super::Marks::Shifts) a u16 for each point, bit r.
+    /// Rotated indices of points, see [`Grid`].
     Grid(&'static Grid),
+    /// Codes that seed a generator, see [`trellis`](super::trellis).
+    Trellis(Indices),
 }
 
 impl Codes {
     /// Codes of a row in 32 columns.
     pub const fn per_chunk(self) -> usize {
-        match self {
+        match &self {
             Self::Pairs => CHUNK_LEN / 2,
-            Self::Grid(grid) => grid.per_chunk(),
+            Self::Grid(Grid { indices, .. }) | Self::Trellis(indices) => indices.per_chunk(),
             _ => CHUNK_LEN,
         }
     }
 
     /// Bytes of the codes of a chunk, without those that chunks share.
     pub const fn chunk_bytes(self) -> usize {
-        let vectors = match self {
+        let vectors = match &self {
             Self::Bits2 | Self::Pairs => 2,
             Self::Bits3 => 3,
             Self::Bits4 => 4,
             Self::Bits5 => 5,
             Self::Bits6 => 6,
             Self::Bits8 => 8,
-            Self::Grid(grid) => return grid.chunk_bytes(),
+            Self::Grid(Grid { indices, .. }) | Self::Trellis(indices) => {
+                return indices.chunk_bytes();
+            }
         };
         VECTOR * vectors
     }
@@ -72,10 +72,10 @@ impl Codes {
 
     /// Stores the codes of chunk `chunk` of a block into its zeroed code bytes.
     pub(crate) fn store(self, rows: &[&[u8]; GROUP_ROWS], chunk: usize, block: &mut [u8]) {
-        if let Self::Grid(grid) = self {
+        if let Self::Grid(Grid { indices, .. }) | Self::Trellis(indices) = &self {
             let start = chunk * self.chunk_bytes();
             for (r, codes) in rows.iter().enumerate() {
-                grid.for_bits(start, r, |i, mask, shift, to, at| {
+                indices.for_bits(start, r, |i, mask, shift, to, at| {
                     block[at] |= (codes[i] >> shift & mask) << to;
                 });
             }
@@ -115,7 +115,7 @@ impl Codes {
                     combine(|i| q[4 * h + p][i] | (q[4 * h + 3][i] >> (2 * p) & 3) << 6)
                 }
                 Self::Bits8 => q[v],
-                Self::Grid(_) => unreachable!("stored above"),
+                Self::Grid(_) | Self::Trellis(_) => unreachable!("stored above"),
                 Self::Pairs => combine(|i| q[v][i] & 15 | q[2 + v][i] << 4),
             };
         }
@@ -123,10 +123,10 @@ impl Codes {
 
     /// The codes of chunk `chunk`, the inverse of `store`.
     pub(crate) fn fetch(self, block: &[u8], chunk: usize, rows: &mut [[u8; CHUNK_LEN]]) {
-        if let Self::Grid(grid) = self {
+        if let Self::Grid(Grid { indices, .. }) | Self::Trellis(indices) = &self {
             let start = chunk * self.chunk_bytes();
             for (r, codes) in rows.iter_mut().enumerate() {
-                grid.for_bits(start, r, |i, mask, shift, to, at| {
+                indices.for_bits(start, r, |i, mask, shift, to, at| {
                     codes[i] |= (block[at] >> to & mask) << shift;
                 });
             }
@@ -155,7 +155,7 @@ impl Codes {
                     combine(|i| (0..3).fold(0, |six, p| six | v[3 * half + p][i] >> 6 << (2 * p)))
                 }
                 Self::Bits8 => v[n],
-                Self::Grid(_) => unreachable!("fetched above"),
+                Self::Grid(_) | Self::Trellis(_) => unreachable!("fetched above"),
                 Self::Pairs => {
                     combine(|i| v[n % 2][i] >> (4 * (n / 2)) & 15 | (high[i] >> n & 1) << 4)
                 }

@@ -40,6 +40,18 @@ fn packing_keeps_every_bit() {
 }
 
 #[test]
+fn steps_are_the_high_bytes_of_words() {
+    let grid = &grid::IQ1_S;
+    let steps = grid.steps.unwrap();
+    for (index, byte) in grid.bytes[1].iter().enumerate() {
+        let (low, others) = (index % 256, index / 256);
+        let second = usize::from(others >= usize::from(steps.at[low]));
+        let place = usize::from(steps.first[low]) + second;
+        assert_eq!(steps.bytes[place], *byte, "{index}");
+    }
+}
+
+#[test]
 fn packed_sizes_are_near_those_of_files() {
     for (kind, layout) in layouts() {
         let file = GROUP_ROWS * kind.row_bytes(2048).unwrap();

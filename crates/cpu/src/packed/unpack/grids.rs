@@ -34,16 +34,16 @@ impl<const WIDTH: usize, const HIGH: usize> Unpack for Points<WIDTH, HIGH> {
         // constant above has checked `WIDTH` and `HIGH`.
         unsafe {
             let at = codes.add(chunk * const { F::LAYOUT.codes.chunk_bytes() });
-            let marks = at.add(const { grid::<F>(WIDTH, HIGH).marks_offset() });
-            let twice = S::splat(F::LAYOUT.bias * 0x0202_0202);
+            let marks = at.add(const { grid::<F>(WIDTH, HIGH).indices.marks_offset() });
+            let twice = S::splat(F::LAYOUT.bias.wrapping_mul(0x0202_0202));
             let mut quads = S::points::<WIDTH, HIGH>(points, at);
             for (q, quad) in quads.iter_mut().enumerate() {
                 *quad = match WIDTH {
                     8 => S::lookup::<2, 0>(table, *quad),
                     _ => S::lookup::<3, 0>(table, *quad),
                 };
-                *quad = match points.marks {
-                    Marks::None => *quad,
+                *quad = match points.indices.marks {
+                    Marks::None | Marks::Offset(_) => *quad,
                     Marks::Signs => S::negate(marks.add(8 * q), *quad, twice),
                     Marks::Shifts(by) => {
                         let flags = marks.add(2 * (q / 2)).cast::<u16>();
@@ -65,7 +65,7 @@ impl<const WIDTH: usize, const HIGH: usize> Unpack for Points<WIDTH, HIGH> {
 const fn grid<F: Format>(width: usize, high: usize) -> &'static Grid {
     match F::LAYOUT.codes {
         Codes::Grid(grid) => {
-            assert!(grid.width == width && grid.high_bits == high);
+            assert!(grid.indices.width == width && grid.indices.high_bits == high);
             assert!(F::LAYOUT.bias <= 64, "is multiplied biased everywhere");
             grid
         }

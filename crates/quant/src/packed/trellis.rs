@@ -1,0 +1,48 @@
+//! Types whose values are generated: a code seeds a sequence of four or eight values.
+//!
+//! The seed is the code plus [`OFFSET`], and plus the number in [`Marks::Offset`] where its bit is
+//! set. Value j is the sum of the low six bits of the four bytes of seed · [`POWERS`]\[j\] modulo
+//! 2³², less [`MIDDLE`]; with [`Marks::Signs`] it is the magnitude of that, negated where its bit is
+//! set.
+
+use super::{Indices, Marks};
+use crate::super_block::SUPER_BLOCK;
+
+/// What a seed is multiplied by for the first value, and again for each next one.
+pub(crate) const MULTIPLIER: u32 = 0xCBAC_1FED;
+/// Added to a code to make a seed.
+pub const OFFSET: u32 = 4096;
+/// Sums of bytes that are zero.
+pub const MIDDLE: i16 = 126;
+/// The lowest powers of the multiplier, from the first on.
+pub const POWERS: [u32; 8] = {
+    let mut powers = [MULTIPLIER; 8];
+    let mut j = 1;
+    while j < 8 {
+        powers[j] = powers[j - 1].wrapping_mul(MULTIPLIER);
+        j += 1;
+    }
+    powers
+};
+/// The bits of a product that count.
+pub const MASK: u32 = 0x3F3F_3F3F;
+
+/// Value `j` after a seed, −126..=126.
+pub(crate) fn generate(seed: u32, j: usize) -> i16 {
+    let bytes = (seed.wrapping_mul(POWERS[j]) & MASK).to_le_bytes();
+    bytes.iter().map(|&byte| i16::from(byte)).sum::<i16>() - MIDDLE
+}
+
+/// The value of a column of a block.
+pub(super) fn value(indices: &Indices, codes: &[u8; SUPER_BLOCK], column: usize) -> i32 {
+    let mut seed = u32::from(indices.index(codes, column / indices.width)) + OFFSET;
+    if let Marks::Offset(more) = indices.marks {
+        // The marks of 32 columns are those of the first eight.
+        seed += more * u32::from(indices.marks(codes, column / 32 * 4));
+    }
+    let value = i32::from(generate(seed, column % indices.width));
+    match indices.marks {
+        Marks::Signs => indices.marked(codes, column, value.abs()),
+        _ => value,
+    }
+}
