@@ -8,12 +8,13 @@ mod moe;
 mod router;
 mod weights;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use perigee_arch::{Config, Inventory};
 use perigee_cpu::{Absorbed, Expanded, Experts, LatentShape, Workers, scratch_len};
-use perigee_gguf::Gguf;
+use perigee_gguf::{Gguf, Tensor};
 
 use crate::kv_cache::KvCache;
 use crate::load::LoadOptions;
@@ -79,8 +80,12 @@ impl Deepseek2 {
     /// Packs every weight that has a packed form. `progress(done, total)` counts bytes of the
     /// file.
     pub(crate) fn pack(&mut self, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<(), LoadError> {
-        let mut linears = self.weights.multiplied();
-        linears.retain(|linear| linear.packed_bytes().is_some());
+        let (linears, left): (Vec<_>, Vec<_>) = self
+            .weights
+            .multiplied()
+            .into_iter()
+            .partition(|linear| linear.packed_bytes().is_some());
+        warn_of_slow_types(left.iter().map(|linear| linear.tensor()));
         let total = linears.iter().map(|l| l.tensor().n_bytes as u64).sum();
         let done = AtomicU64::new(0);
         progress(0, total);
@@ -96,6 +101,20 @@ impl Deepseek2 {
     /// The threads of the forward pass.
     pub(crate) fn workers(&self) -> &Workers {
         &self.workers
+    }
+}
+
+/// Says which quantised types are decoded again and again because nothing faster is there.
+fn warn_of_slow_types<'a>(tensors: impl Iterator<Item = &'a Tensor>) {
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for tensor in tensors.filter(|tensor| tensor.kind.block_len() > 1) {
+        *counts.entry(tensor.kind.name()).or_default() += 1;
+    }
+    for (kind, n) in counts {
+        tracing::warn!(
+            "{n} tensors of type {kind} (or of a shape that is no multiple of 16 rows) have no packed form: \
+             they are decoded whenever they are used, which is slow"
+        );
     }
 }
 
