@@ -35,7 +35,7 @@ impl<const WIDTH: usize, const HIGH: usize> Unpack for Points<WIDTH, HIGH> {
         unsafe {
             let at = codes.add(chunk * const { F::LAYOUT.codes.chunk_bytes() });
             let marks = at.add(const { grid::<F>(WIDTH, HIGH).indices.marks_offset() });
-            let twice = S::splat(F::LAYOUT.bias * 0x0202_0202);
+            let twice = S::splat(F::LAYOUT.bias.wrapping_mul(0x0202_0202));
             let mut quads = S::points::<WIDTH, HIGH>(points, at);
             for (q, quad) in quads.iter_mut().enumerate() {
                 *quad = match WIDTH {
