@@ -15,9 +15,10 @@
 //! and one of 32 columns is `d[16] · codes`. How codes lie in their vectors is [`Codes`].
 //!
 //! # The arithmetic
-//! A weight is `d · ls · v` with a float `d` of the block or row, an integer scale `ls` of the
-//! sub-block (1 in blocks of 32) and an integer value `v`; types with minima subtract
-//! `dmin · ml`. Activations are `da · a` with |a| ≤ 127 ([`Form`]). The dot product of a row is
+//! A weight is `d · ls · v` with a float `d` (that of the block or row times
+//! [`Layout::factor`]), an integer scale `ls` of the sub-block (1 in blocks of 32) and an integer
+//! value `v`; types with minima subtract `dmin · ml`. Activations are `da · a` with |a| ≤ 127
+//! ([`Form`]). The dot product of a row is
 //!
 //! ```text
 //! y ← fma(d·da, f32(Σ_sub ls · Σ v·a), y)          for each block from first to last

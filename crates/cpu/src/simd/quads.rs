@@ -72,46 +72,14 @@ pub(crate) trait Quads: Copy {
     -> Self::V;
 
     /// The codes of the columns of a chunk of points, each in the lowest bits of its byte, whose
-    /// other bits are anything. `at` points to the indices as [`Codes::Grid`] has them.
+    /// other bits are anything. `at` points to the indices as [`Indices`] has them, of points of
+    /// `WIDTH` columns with `HIGH` high bits.
     ///
-    /// [`Codes::Grid`]: perigee_quant::packed::Codes::Grid
-    #[inline(always)]
+    /// [`Indices`]: perigee_quant::packed::Indices
     unsafe fn points<const WIDTH: usize, const HIGH: usize>(
         grid: &Grid,
         at: *const u8,
-    ) -> [Self::V; 8] {
-        let mut quads = [[[0; 4]; 16]; 8];
-        // SAFETY: whole vectors and masks of indices, promised by the caller; a grid has points
-        // for all indices of its bits.
-        unsafe {
-            let n_vectors = 8 / WIDTH;
-            let high = at.add(64 * n_vectors);
-            for vector in 0..n_vectors {
-                let mut masks = [0; HIGH];
-                for (k, mask) in masks.iter_mut().enumerate() {
-                    let at = high.add(8 * (vector * HIGH + k)).cast::<[u8; 8]>();
-                    *mask = u64::from_le_bytes(at.read());
-                }
-                for i in 0..64 {
-                    let mut index = usize::from(at.add(64 * vector + i).read());
-                    for (k, mask) in masks.iter().enumerate() {
-                        index |= ((mask >> i & 1) as usize) << (8 + k);
-                    }
-                    let point = grid.codes.as_ptr().add(WIDTH * index);
-                    let p = 4 * vector + i % 4;
-                    for part in 0..WIDTH / 4 {
-                        quads[WIDTH / 4 * p + part][i / 4] =
-                            point.add(4 * part).cast::<[u8; 4]>().read();
-                    }
-                }
-            }
-            let mut vectors = [Self::zero(); 8];
-            for (vector, quad) in vectors.iter_mut().zip(&quads) {
-                *vector = Self::load(quad.as_ptr().cast());
-            }
-            vectors
-        }
-    }
+    ) -> [Self::V; 8];
 
     /// `acc + Σ w·a` over the four bytes of every lane; `a` is the same four i8 in all lanes.
     unsafe fn dot<const WIDE: bool>(acc: Self::V, w: Self::V, a: *const i8) -> Self::V;
@@ -257,6 +225,38 @@ impl Quads for Scalar {
         z: Self::V,
     ) -> Self::V {
         z.map(|byte| table[usize::from(byte >> SHIFT & (u8::MAX >> (8 - BITS)))])
+    }
+    unsafe fn points<const WIDTH: usize, const HIGH: usize>(
+        grid: &Grid,
+        at: *const u8,
+    ) -> [Self::V; 8] {
+        let mut quads = [[[0; 4]; 16]; 8];
+        // SAFETY: whole vectors and masks of indices, promised by the caller; a grid has points
+        // for all indices of its bits.
+        unsafe {
+            let n_vectors = 8 / WIDTH;
+            let high = at.add(64 * n_vectors);
+            for vector in 0..n_vectors {
+                let mut masks = [0; HIGH];
+                for (k, mask) in masks.iter_mut().enumerate() {
+                    let at = high.add(8 * (vector * HIGH + k)).cast::<[u8; 8]>();
+                    *mask = u64::from_le_bytes(at.read());
+                }
+                for i in 0..64 {
+                    let mut index = usize::from(at.add(64 * vector + i).read());
+                    for (k, mask) in masks.iter().enumerate() {
+                        index |= ((mask >> i & 1) as usize) << (8 + k);
+                    }
+                    let point = grid.codes.as_ptr().add(WIDTH * index);
+                    let p = 4 * vector + i % 4;
+                    for part in 0..WIDTH / 4 {
+                        quads[WIDTH / 4 * p + part][i / 4] =
+                            point.add(4 * part).cast::<[u8; 4]>().read();
+                    }
+                }
+            }
+        }
+        quads.map(|quad: [[u8; 4]; 16]| std::array::from_fn(|i| quad[i / 4][i % 4]))
     }
     unsafe fn dot<const WIDE: bool>(acc: Self::V, w: Self::V, a: *const i8) -> Self::V {
         // SAFETY: four readable bytes, promised by the caller.
