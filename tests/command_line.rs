@@ -242,6 +242,22 @@ fn bench_prints_llama_benchs_columns() {
 }
 
 #[test]
+fn bench_computes_every_row_when_told() {
+    for (flags, logits) in [(&["--all-logits"][..], "all"), (&[], "last")] {
+        // More tokens than one step takes, after a context that has no outputs.
+        let mut args = vec!["bench", "--demo", "-p", "40", "-n", "2", "-d", "20"];
+        args.extend(["--ubatch-size", "16", "-r", "1", "-o", "json"]);
+        args.extend(flags);
+        let output = output(&args);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(rows.as_array().unwrap().len(), 2);
+        assert_eq!(rows[0]["logits"], logits);
+    }
+}
+
+#[test]
 fn perplexity_scores_ids_and_writes_logits() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

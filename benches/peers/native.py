@@ -76,7 +76,8 @@ def provide_engine(name: str, folder: Path, jobs: int) -> Path:
     options = [*COMMON_OPTIONS, *engine["options"], f"-DCMAKE_INSTALL_PREFIX={prefix}"]
     made = build / "made"
     run(["cmake", "-S", source, "-B", made, "-G", "Ninja", *options], env=environment)
-    run(["cmake", "--build", made, "--parallel", jobs], env=environment)
+    # The library and what it needs: the distributions lack files of the programs around it.
+    run(["cmake", "--build", made, "--parallel", jobs, "--target", "llama"], env=environment)
     run(["cmake", "--install", made], env=environment)
     return prefix
 
