@@ -109,7 +109,7 @@ def what_was_computed(session: dict) -> list[str]:
         f"each, {session['repetitions']} counted repetitions after one that is not. Weights are in memory, not",
         "mapped. A run during which others used more than "
         f"{session['most_foreign']:.0%} of the cores, or around which",
-        "memory was 15 % slower than its best, is repeated up to "
+        "memory was 20 % slower than usual, is repeated up to "
         f"{session['retries']} times.",
     ]
 
@@ -170,11 +170,12 @@ def summary_of_kept(records: list[dict]) -> list[dict]:
 
 
 def moe_section(moe: list[dict]) -> list[str]:
+    experts = next((row["experts"] for row in moe if "experts" in row), "many")
     lines = [
         "## kt-kernel: the routed experts alone",
         "",
-        "One layer of 384 experts of 7168 × 2048, 8 per token, random weights and routes; not a whole",
-        "model, so that there is no ratio.",
+        f"One layer of {experts} experts of 7168 × 2048, 8 per token, random weights and routes; not a",
+        "whole model, so that there is no ratio.",
         "",
         "| class | weights | tokens | ms | tokens/s and layer | spread | |",
         "|---|---|---|---|---|---|---|",

@@ -101,9 +101,11 @@ def measure_all(args: argparse.Namespace) -> None:
     if not args.resume:
         for old in ("runs.jsonl", "moe.jsonl", "errors.log"):
             (args.work / old).unlink(missing_ok=True)
-    # The best of several is what disturbed runs are compared with.
+    # Runs are compared with these readings and with those around them.
     machine.wait_until_quiet()
-    bandwidth = max(machine.bandwidth() for _ in range(5))
+    for _ in range(8):
+        machine.bandwidth()
+    bandwidth = machine.usual_bandwidth()
     settings = {name: getattr(args, name) for name in SHOWN}
     settings["perigee"] = report.output([str(args.perigee), "--version"]) or OURS
     (args.work / "session.json").write_text(json.dumps(report.facts(ROOT, settings, bandwidth)))
