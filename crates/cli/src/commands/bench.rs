@@ -136,6 +136,7 @@ fn measure(
         n_params: loaded.n_params,
         threads: settings.threads,
         ubatch: settings.ubatch,
+        all_logits: plan.all_logits,
     };
     let mut bench = Bench::new(loaded.model, plan.all_logits);
     let mut rows = Vec::with_capacity(plan.tests.len());

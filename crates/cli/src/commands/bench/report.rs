@@ -15,6 +15,8 @@ pub(super) struct Context {
     pub(super) n_params: u64,
     pub(super) threads: usize,
     pub(super) ubatch: usize,
+    /// Whether prompts end in the logits of every token instead of the last one's.
+    pub(super) all_logits: bool,
 }
 
 /// A model and its tests.
@@ -155,6 +157,7 @@ fn fields(context: &Context, row: &Row) -> Value {
         "model_size": context.size_bytes,
         "model_n_params": context.n_params,
         "n_ubatch": context.ubatch,
+        "logits": if context.all_logits { "all" } else { "last" },
         "n_threads": context.threads,
         "n_prompt": row.test.n_prompt,
         "n_gen": row.test.n_gen,
@@ -190,6 +193,7 @@ mod tests {
             n_params: 2_000_000_000,
             threads: 2,
             ubatch: 512,
+            all_logits: false,
         };
         let test = Test {
             n_prompt: 0,

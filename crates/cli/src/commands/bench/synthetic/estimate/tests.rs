@@ -26,6 +26,7 @@ fn measured(milliseconds: u64) -> Measured {
             n_params: 1,
             threads: 2,
             ubatch: 512,
+            all_logits: true,
         },
         rows: vec![Row {
             test,
