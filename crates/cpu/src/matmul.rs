@@ -149,15 +149,19 @@ pub fn matmul_stack_transposed(
     });
 }
 
-/// Decodes rows into the head of the scratch memory.
+/// Rows as floats: where they are if they are floats, else decoded into the head of the scratch
+/// memory.
 pub(crate) fn dequantized_tile<'a>(
-    matrix: &Matrix<'_>,
+    matrix: &Matrix<'a>,
     rows: Range<usize>,
     scratch: &'a mut [f32],
 ) -> Panel<'a> {
-    let values = &mut scratch[..rows.len() * matrix.n_in()];
     let n_rows = rows.len();
-    matrix.dequantize_rows(rows, values);
+    let values = matrix.floats(rows.clone()).unwrap_or_else(|| {
+        let values = &mut scratch[..n_rows * matrix.n_in()];
+        matrix.dequantize_rows(rows, values);
+        values
+    });
     Panel {
         values,
         n_rows,

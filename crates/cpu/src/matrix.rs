@@ -5,6 +5,8 @@ use std::ops::Range;
 use perigee_quant::QuantKind;
 use perigee_quant::packed::{GROUP_ROWS, Layout};
 
+use crate::simd::{Isa, decode_row};
+
 /// How rows lie in memory.
 #[derive(Clone, Copy, Debug)]
 enum Order {
@@ -67,8 +69,21 @@ impl<'a> Matrix<'a> {
         assert!(matches!(self.order, Order::Rows), "a packed row");
         assert_eq!(out.len(), self.n_in);
         let start = row * self.unit_bytes;
-        self.kind
-            .dequantize_row(&self.bytes[start..start + self.unit_bytes], out);
+        let bytes = &self.bytes[start..start + self.unit_bytes];
+        decode_row(Isa::best(), self.kind, bytes, out);
+    }
+
+    /// The rows of a range, if they are floats as this machine has them, in the order of the
+    /// file.
+    pub(crate) fn floats(&self, rows: Range<usize>) -> Option<&'a [f32]> {
+        let is_native = cfg!(target_endian = "little") && self.kind == QuantKind::F32;
+        if !is_native || !matches!(self.order, Order::Rows) {
+            return None;
+        }
+        let bytes = &self.bytes[rows.start * self.unit_bytes..rows.end * self.unit_bytes];
+        // SAFETY: any four bytes are a float.
+        let (before, floats, after) = unsafe { bytes.align_to() };
+        (before.is_empty() && after.is_empty()).then_some(floats)
     }
 
     /// Decodes the rows of a range into `out: [rows.len(), n_in]`; of packed weights whole

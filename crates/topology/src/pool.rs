@@ -120,6 +120,10 @@ impl Pool {
             (0..n).for_each(|i| body(0, i));
             return;
         }
+        // Threads claim in turn, so that each mostly walks a stretch of its own: memory sees a
+        // few long streams instead of many short ones.
+        let n_stretches = self.n_threads().min(self.max_woken.saturating_add(1));
+        let body = &|worker: usize, claim: usize| body(worker, spread(claim, n, n_stretches));
         // SAFETY: only the lifetime changes. This returns after every claimed index is finished,
         // and does not unwind before; `body` is used by holders of unfinished claims only.
         let job = unsafe { mem::transmute::<&Body<'_>, &Body<'static>>(body) };
@@ -166,6 +170,13 @@ impl Drop for Pool {
             let _ = worker.join();
         }
     }
+}
+
+/// A permutation of `0..n` that takes its values in turn from `n_stretches` stretches of equal
+/// length, the first ones longer by one where that does not come out even.
+fn spread(i: usize, n: usize, n_stretches: usize) -> usize {
+    let (stretch, place) = (i % n_stretches, i / n_stretches);
+    stretch * (n / n_stretches) + stretch.min(n % n_stretches) + place
 }
 
 type Body<'a> = dyn Fn(usize, usize) + Sync + 'a;

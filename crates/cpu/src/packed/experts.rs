@@ -31,7 +31,12 @@ impl Experts<'_> {
             rounded.fill(workers, [gate_form, up_form], (n_tokens, n_in), &row)
         };
         let n_groups = n_rows / GROUP_ROWS;
-        let per_task = groups_per_task(2 * n_in, groups.mean_len(), n_groups);
+        let per_task = groups_per_task(
+            workers,
+            2 * n_in,
+            groups.mean_len(),
+            (groups.active().len(), n_groups),
+        );
         let n_tasks = n_groups.div_ceil(per_task);
         let (gate_kernel, up_kernel) = (best_kernel(&self.gate), best_kernel(&self.up));
         let out = DisjointMut::new(out);
@@ -95,7 +100,7 @@ impl Experts<'_> {
         let mut rounded = workers.rounded();
         let [rows] = rounded.fill(workers, [layout.form()], (n_pairs, n_in), &row);
         let n_groups = hidden / GROUP_ROWS;
-        let per_task = groups_per_task(n_in, n_pairs, n_groups);
+        let per_task = groups_per_task(workers, n_in, n_pairs, (1, n_groups));
         let kernel = best_kernel(&self.down);
         let y = DisjointMut::new(y);
         workers

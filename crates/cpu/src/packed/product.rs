@@ -12,7 +12,11 @@ use crate::simd::isa::Isa;
 use crate::{Matrix, Stack, Workers};
 
 /// Multiplications that are worth a task: 8 µs of memory at 14 GB/s and 8 bits.
-const TASK_MACS: usize = 100_000;
+const LEAST_TASK_MACS: usize = 100_000;
+/// Enough for memory to stream: longer tasks gain nothing.
+const MOST_TASK_MACS: usize = 400_000;
+/// Tasks for each thread between those limits, so that nobody waits long for the last one.
+const TASKS_PER_THREAD: usize = 8;
 /// Groups of a task when there are many tokens, so that activations in the cache meet as many
 /// rows as fit beside them.
 const MOST_GROUPS: usize = 8;
@@ -24,10 +28,18 @@ pub(super) fn best_kernel(stack: &Stack<'_>) -> Kernel {
     kernel(stack.kind(), Isa::best()).expect("packed weights have kernels")
 }
 
-/// Groups of a task whose weights meet `n_columns` rows of activations.
-pub(super) fn groups_per_task(n_in: usize, n_columns: usize, n_groups: usize) -> usize {
+/// Groups of a task of a loop over `n_items` matrices of `n_groups` each, whose weights meet
+/// `n_columns` rows of activations.
+pub(super) fn groups_per_task(
+    workers: &Workers,
+    n_in: usize,
+    n_columns: usize,
+    (n_items, n_groups): (usize, usize),
+) -> usize {
     let group_macs = GROUP_ROWS * n_in * n_columns.max(1);
-    let needed = TASK_MACS.div_ceil(group_macs).max(n_columns.div_ceil(8));
+    let share = n_items * n_groups * group_macs / (workers.n_threads() * TASKS_PER_THREAD);
+    let task_macs = share.clamp(LEAST_TASK_MACS, MOST_TASK_MACS);
+    let needed = task_macs.div_ceil(group_macs).max(n_columns.div_ceil(8));
     needed.min(MOST_GROUPS).min(n_groups).max(1)
 }
 
@@ -97,7 +109,7 @@ fn multiply(
 ) {
     let n_items = w.n_items();
     let n_groups = w.n_rows() / GROUP_ROWS;
-    let per_task = groups_per_task(w.n_in(), n_tokens, n_groups);
+    let per_task = groups_per_task(workers, w.n_in(), n_tokens, (n_items, n_groups));
     let n_tasks = n_groups.div_ceil(per_task);
     let kernel = best_kernel(&w);
     let y = DisjointMut::new(y);

@@ -161,3 +161,16 @@ fn a_caller_sleeps_until_a_slow_worker_is_done() {
         assert!(is_done.into_inner());
     }
 }
+
+#[test]
+fn stretches_hold_every_index_once_and_in_order() {
+    for (n, n_stretches) in [(1, 4), (4, 4), (10, 3), (11, 4), (1000, 7)] {
+        let order: Vec<usize> = (0..n).map(|i| spread(i, n, n_stretches)).collect();
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..n).collect::<Vec<_>>());
+        for (i, next) in order.iter().skip(n_stretches).enumerate() {
+            assert_eq!(*next, order[i] + 1, "{n} in {n_stretches}");
+        }
+    }
+}
