@@ -1,11 +1,13 @@
-//! Routed experts: `y[t] += Σ_e weight(t, e) · W_down,e ( silu(W_gate,e x_t) ⊙ W_up,e x_t )`.
+//! Experts: `y[t] = Σ_e weight(t, e) · W_down,e ( silu(W_gate,e x_t) ⊙ W_up,e x_t )`.
 //!
 //! Tokens are grouped by expert, so that the rows of an expert are decoded once a batch. A
-//! token's experts are added in ascending order of their index, whatever the batch.
+//! token's experts are added in ascending order of their index, whatever the batch. The shared
+//! expert and a dense FFN are experts that every token goes to with weight 1.
 
 use perigee_topology::DisjointMut;
 
 use crate::matmul::{TILE_ROWS, dequantized_tile, for_tiles, task_rows};
+use crate::packed::{packed_down, packed_gate_up};
 use crate::simd::{BLOCK, dot_rows};
 use crate::{Stack, Workers, silu_mul};
 
@@ -39,6 +41,21 @@ impl ExpertGroups {
             tokens: vec![0; max_pairs],
             weights: vec![0.0; max_pairs],
         }
+    }
+
+    /// Gives all of `n_tokens` tokens to the only expert, with weight 1.
+    ///
+    /// # Panics
+    /// When there are several experts, or more tokens than room for pairs.
+    pub fn give_all(&mut self, n_tokens: usize) {
+        assert_eq!(self.starts.len(), 2, "one expert");
+        self.starts[1] = n_tokens as u32;
+        self.active.clear();
+        self.active.push(0);
+        for (t, token) in self.tokens[..n_tokens].iter_mut().enumerate() {
+            *token = t as u32;
+        }
+        self.weights[..n_tokens].fill(1.0);
     }
 
     /// Groups the selections of all tokens, `routes: [n_tokens, top_k]`.
@@ -109,7 +126,7 @@ impl ExpertGroups {
     }
 }
 
-/// The weights of all experts of a layer.
+/// The weights of experts of one shape.
 #[derive(Clone, Copy, Debug)]
 pub struct Experts<'a> {
     /// `[hidden → intermediate]` per expert.
@@ -120,35 +137,55 @@ pub struct Experts<'a> {
     pub down: Stack<'a>,
 }
 
+/// Experts with what they are given.
+pub struct ExpertPart<'a> {
+    /// The weights.
+    pub experts: Experts<'a>,
+    /// Who goes where.
+    pub groups: &'a ExpertGroups,
+    /// `[pairs, intermediate]`, overwritten.
+    pub activations: &'a mut [f32],
+}
+
+/// The sum over all experts of all parts, in this order: `x, y: [n_tokens, hidden]`. Where all
+/// weights are packed that is two parallel loops, whatever the number of parts.
+///
+/// # Panics
+/// When a buffer is too short.
+pub fn feed_experts<const N: usize>(
+    workers: &Workers,
+    mut parts: [ExpertPart<'_>; N],
+    x: &[f32],
+    y: &mut [f32],
+) {
+    let is_packed = |stack: &Stack<'_>| stack.layout().is_some();
+    let mut experts = parts.iter().map(|part| part.experts);
+    if experts.all(|experts| is_packed(&experts.gate) && is_packed(&experts.up)) {
+        packed_gate_up(workers, &mut parts, x);
+    } else {
+        for ExpertPart {
+            experts,
+            groups,
+            activations,
+        } in &mut parts
+        {
+            experts.gate_up(workers, groups, x, activations);
+        }
+    }
+    if parts.iter().all(|part| is_packed(&part.experts.down)) {
+        packed_down(workers, &parts, y);
+    } else {
+        y.fill(0.0);
+        for part in &parts {
+            part.experts.down(workers, part.groups, part.activations, y);
+        }
+    }
+}
+
 impl Experts<'_> {
     /// Scratch floats that a worker needs.
     pub fn scratch_len(hidden: usize, intermediate: usize) -> usize {
         TILE_ROWS * (2 * hidden).max(intermediate)
-    }
-
-    /// Adds the experts' outputs to `y`. `x, y: [n_tokens, hidden]`; `activations: [pairs,
-    /// intermediate]` is overwritten.
-    ///
-    /// # Panics
-    /// When a buffer is too short.
-    pub fn forward(
-        &self,
-        workers: &Workers,
-        groups: &ExpertGroups,
-        x: &[f32],
-        activations: &mut [f32],
-        y: &mut [f32],
-    ) {
-        match (self.gate.layout(), self.up.layout()) {
-            (Some(gate), Some(up)) => {
-                self.packed_gate_up(workers, [gate, up], groups, x, activations);
-            }
-            _ => self.gate_up(workers, groups, x, activations),
-        }
-        match self.down.layout() {
-            Some(layout) => self.packed_down(workers, layout, groups, activations, y),
-            None => self.down(workers, groups, activations, y),
-        }
     }
 
     /// `activations[pair] = silu(W_gate x) ⊙ W_up x`; a task is some rows of one expert.
@@ -194,7 +231,10 @@ impl Experts<'_> {
     /// `y[t] += Σ weight · W_down activations`; a task is some rows of all experts, in order.
     fn down(&self, workers: &Workers, groups: &ExpertGroups, activations: &[f32], y: &mut [f32]) {
         let (n_in, hidden) = (self.down.n_in(), self.down.n_rows());
-        let task_rows = task_rows(n_in * groups.active.len(), hidden).min(TILE_ROWS);
+        let mut task_rows = task_rows(n_in * groups.active.len(), hidden).min(TILE_ROWS);
+        if self.down.layout().is_some() {
+            task_rows = TILE_ROWS;
+        }
         let y = DisjointMut::new(y);
         workers.for_each(hidden.div_ceil(task_rows), &|task, scratch| {
             let rows = task * task_rows..hidden.min((task + 1) * task_rows);

@@ -26,12 +26,12 @@ mod workers;
 
 pub use absorbed::Absorbed;
 pub use expanded::{Expanded, KeyUp};
-pub use experts::{ExpertGroups, Experts, Route};
+pub use experts::{ExpertGroups, ExpertPart, Experts, Route, feed_experts};
 pub use float_ops::{
     add, apply_rope, rms_norm, rms_norm_in_place, rope_table, sigmoid, silu_mul, softmax,
 };
 pub use latent::{LatentCache, LatentShape, Queries};
-pub use matmul::{At, matmul, matmul_stack, matmul_stack_transposed, scratch_len};
+pub use matmul::{At, matmul, matmul_all, matmul_stack, matmul_stack_transposed, scratch_len};
 pub use matrix::{Matrix, Stack};
 pub use measure::{ReadBandwidth, read_bandwidth};
 pub use packed::{

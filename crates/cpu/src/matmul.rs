@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use perigee_topology::DisjointMut;
 
-use crate::packed::product;
+use crate::packed::{product, product_all};
 use crate::simd::{BLOCK, Panel, accumulate_rows, dot_rows};
 use crate::{Matrix, Stack, Workers};
 
@@ -66,6 +66,33 @@ pub fn matmul(workers: &Workers, w: Matrix<'_>, x: &[f32], y: &mut [f32]) {
         item: 0,
     };
     matmul_stack(workers, w.into(), n_tokens, (x, at(n_in)), (y, at(n_out)));
+}
+
+/// [`matmul`] of the same rows with several matrices. Packed ones are one parallel loop, for which
+/// the rows are rounded once.
+///
+/// # Panics
+/// When the lengths do not agree.
+pub fn matmul_all<const N: usize>(
+    workers: &Workers,
+    x: &[f32],
+    products: [(Matrix<'_>, &mut [f32]); N],
+) {
+    for (w, y) in &products {
+        let (n_in, n_out) = (w.n_in(), w.n_rows());
+        assert_eq!(n_in, products[0].0.n_in());
+        assert_eq!(x.len() / n_in * n_out, y.len(), "[{n_in}, {n_out}]");
+    }
+    let layouts = products.each_ref().map(|(w, _)| w.layout());
+    if layouts.iter().any(Option::is_none) {
+        for (w, y) in products {
+            matmul(workers, w, x, y);
+        }
+        return;
+    }
+    let mut layouts = layouts.into_iter().flatten();
+    let next = |(w, y)| (w, layouts.next().expect("each has one"), y);
+    product_all(workers, x, products.map(next));
 }
 
 /// `y[t, h, o] = Σ_i w[h][o, i] · x[t, h, i]`: one matrix per item (head).

@@ -24,6 +24,13 @@ impl Order {
             Self::Groups(_) => GROUP_ROWS,
         }
     }
+
+    fn layout(&self) -> Option<&'static Layout> {
+        match self {
+            Self::Rows => None,
+            Self::Groups(layout) => Some(layout),
+        }
+    }
 }
 
 /// `n_rows` rows of `n_in` weights.
@@ -54,6 +61,16 @@ impl<'a> Matrix<'a> {
     /// Rows: outputs of the matrix.
     pub fn n_rows(&self) -> usize {
         self.n_rows
+    }
+
+    /// Groups of packed rows.
+    pub(crate) fn n_groups(&self) -> usize {
+        self.n_rows / GROUP_ROWS
+    }
+
+    /// The layout of packed weights.
+    pub(crate) fn layout(&self) -> Option<&'static Layout> {
+        self.order.layout()
     }
 
     /// A group of packed rows.
@@ -229,10 +246,12 @@ impl<'a> Stack<'a> {
 
     /// The layout of packed weights.
     pub(crate) fn layout(&self) -> Option<&'static Layout> {
-        match self.order {
-            Order::Rows => None,
-            Order::Groups(layout) => Some(layout),
-        }
+        self.order.layout()
+    }
+
+    /// Groups of packed rows of each matrix.
+    pub(crate) fn n_groups(&self) -> usize {
+        self.n_rows() / GROUP_ROWS
     }
 
     /// Matrices in the stack.

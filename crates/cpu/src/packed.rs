@@ -14,8 +14,9 @@ mod speed;
 mod unpack;
 
 pub(crate) use activations::Rounded;
+pub(crate) use experts::{packed_down, packed_gate_up};
 pub use pack::pack;
-pub(crate) use product::product;
+pub(crate) use product::{product, product_all};
 pub use speed::{KernelSpeed, clock_ghz, kernel_speed, peak_macs_per_second, streamed_speed};
 
 #[cfg(test)]

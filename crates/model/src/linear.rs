@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use perigee_cpu::{Matrix, Stack, Workers, matmul, pack};
+use perigee_cpu::{Matrix, Stack, Workers, matmul_all, pack};
 use perigee_gguf::{Gguf, Tensor};
 use perigee_topology::{HugeBytes, Machine, Pool};
 
@@ -148,7 +148,19 @@ impl Linear {
 
     /// `y[t, o] = Σ_i w[o, i] · x[t, i]`; x: `[n_tokens, n_in]`, y: `[n_tokens, n_out]`.
     pub(crate) fn forward(&self, workers: &Workers, x: &[f32], y: &mut [f32]) {
-        self.show(0, x);
-        matmul(workers, self.matrix(), x, y);
+        Self::forward_all(workers, x, [(self, y)]);
+    }
+
+    /// The same rows through several weights.
+    pub(crate) fn forward_all<const N: usize>(
+        workers: &Workers,
+        x: &[f32],
+        products: [(&Self, &mut [f32]); N],
+    ) {
+        for (linear, _) in &products {
+            linear.show(0, x);
+        }
+        let products = products.map(|(linear, y)| (linear.matrix(), y));
+        matmul_all(workers, x, products);
     }
 }

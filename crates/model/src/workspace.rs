@@ -47,10 +47,10 @@ pub(crate) struct AttentionBuffers {
 
 /// Buffers of the feed-forward part.
 pub(crate) struct FfnBuffers {
-    /// `[n, max(intermediate_size, shared width)]`.
-    pub(crate) gate: Vec<f32>,
-    /// Like `gate`.
-    pub(crate) up: Vec<f32>,
+    /// Of a dense FFN or the shared expert, `[n, max(intermediate_size, shared width)]`.
+    pub(crate) common_activations: Vec<f32>,
+    /// All tokens for that one.
+    pub(crate) everyone: ExpertGroups,
     /// `[n, n_routed_experts]`.
     pub(crate) router_logits: Vec<f32>,
     /// `[n, n_experts_used]`.
@@ -104,8 +104,8 @@ impl Workspace {
                 absorbed: Absorbed::new(latent, n_heads, scale, n_threads),
             },
             ffn: FfnBuffers {
-                gate: zeroes([n, width, 1])?,
-                up: zeroes([n, width, 1])?,
+                common_activations: zeroes([n, width, 1])?,
+                everyone: ExpertGroups::new(1, n),
                 router_logits: zeroes([n, config.n_routed_experts, 1])?,
                 expert_activations: zeroes([n_pairs, config.moe_intermediate_size, 1])?,
                 routes: vec![Route::default(); n_pairs],

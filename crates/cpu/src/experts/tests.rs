@@ -62,14 +62,37 @@ impl Layer {
         }
     }
 
+    /// The last expert, which nobody is sent to, as the shared one.
+    fn shared(&self) -> Experts<'_> {
+        let Experts { gate, up, down } = self.experts();
+        let last = N_EXPERTS - 1;
+        Experts {
+            gate: gate.item(last).into(),
+            up: up.item(last).into(),
+            down: down.item(last).into(),
+        }
+    }
+
     fn forward(&self, n_threads: usize, routes: &[Route], x: &[f32]) -> Vec<f32> {
         let workers = Workers::new(n_threads, Experts::scratch_len(HIDDEN, WIDTH));
         let mut groups = ExpertGroups::new(N_EXPERTS, routes.len());
         groups.group(routes, TOP_K);
         let mut activations = vec![f32::NAN; routes.len() * WIDTH];
-        let mut y = vec![0.5; x.len()];
-        self.experts()
-            .forward(&workers, &groups, x, &mut activations, &mut y);
+        let mut everyone = ExpertGroups::new(1, x.len() / HIDDEN);
+        everyone.give_all(x.len() / HIDDEN);
+        let mut shared_activations = vec![f32::NAN; x.len() / HIDDEN * WIDTH];
+        let mut y = vec![f32::NAN; x.len()];
+        let shared = ExpertPart {
+            experts: self.shared(),
+            groups: &everyone,
+            activations: &mut shared_activations,
+        };
+        let routed = ExpertPart {
+            experts: self.experts(),
+            groups: &groups,
+            activations: &mut activations,
+        };
+        feed_experts(&workers, [shared, routed], x, &mut y);
         y
     }
 
@@ -78,8 +101,12 @@ impl Layer {
         let dot =
             |w: &[f32], x: &[f64]| -> f64 { w.iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum() };
         let x: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
-        let mut y = vec![0.5; HIDDEN];
-        for route in routes {
+        let mut y = vec![0.0; HIDDEN];
+        let shared = Route {
+            expert: N_EXPERTS as u32 - 1,
+            weight: 1.0,
+        };
+        for route in std::iter::once(&shared).chain(routes) {
             let expert = route.expert as usize;
             let row = |row| &self.gate_up.1[(expert * 2 * WIDTH + row) * HIDDEN..][..HIDDEN];
             let activations: Vec<f64> = (0..WIDTH)

@@ -1,7 +1,8 @@
 //! Rounding activations to 8 bits; the numbers are those of [`Form::quantize`].
 
+use std::array::from_fn;
+
 use perigee_quant::packed::Form;
-use perigee_topology::DisjointMut;
 
 use crate::Workers;
 use crate::simd::isa::Isa;
@@ -35,47 +36,83 @@ impl Rows<'_> {
     }
 }
 
+/// Rows of floats to round.
+pub(crate) struct Wanted<'a> {
+    pub(crate) form: Form,
+    pub(crate) n_rows: usize,
+    pub(crate) n_in: usize,
+    /// Row i.
+    pub(crate) row: &'a (dyn Fn(usize) -> &'a [f32] + Sync),
+}
+
+impl Wanted<'_> {
+    fn stride(&self) -> usize {
+        self.form.row_bytes(self.n_in).next_multiple_of(LINE)
+    }
+}
+
 impl Rounded {
-    /// Rounds `n_rows` rows of `n_in` floats to each of the forms; `row(i)` is row i. Returns
-    /// the rows of each form.
-    pub(crate) fn fill<'x, const N: usize>(
+    /// Rounds the same rows to each of the forms, once for equal ones.
+    pub(crate) fn fill_forms<'a, const N: usize, const M: usize>(
+        &'a mut self,
+        workers: &Workers,
+        forms: [[Form; M]; N],
+        (n_rows, n_in): (usize, usize),
+        row: &'a (dyn Fn(usize) -> &'a [f32] + Sync),
+    ) -> [[Rows<'a>; M]; N] {
+        let first = |i: usize| {
+            let forms = forms.as_flattened();
+            (0..i).find(|j| forms[*j] == forms[i]).unwrap_or(i)
+        };
+        let nested = |i, j| first(i * M + j);
+        let wanted: [[Wanted<'_>; M]; N] = from_fn(|i| {
+            from_fn(|j| Wanted {
+                form: forms[i][j],
+                n_rows: if nested(i, j) == i * M + j { n_rows } else { 0 },
+                n_in,
+                row,
+            })
+        });
+        let rows = self.fill(workers, wanted);
+        from_fn(|i| from_fn(|j| rows.as_flattened()[nested(i, j)]))
+    }
+
+    /// Rounds rows, and returns those of each that is wanted.
+    pub(crate) fn fill<const N: usize, const M: usize>(
         &mut self,
         workers: &Workers,
-        forms: [Form; N],
-        (n_rows, n_in): (usize, usize),
-        row: &(dyn Fn(usize) -> &'x [f32] + Sync),
-    ) -> [Rows<'_>; N] {
-        let strides = forms.map(|form| form.row_bytes(n_in).next_multiple_of(LINE));
-        let n_bytes = n_rows * strides.iter().sum::<usize>();
+        wanted: [[Wanted<'_>; M]; N],
+    ) -> [[Rows<'_>; M]; N] {
+        let all = wanted.as_flattened();
+        let n_bytes = all.iter().map(|rows| rows.n_rows * rows.stride()).sum();
         if self.lines.len() < n_bytes / LINE {
             self.lines.resize(n_bytes / LINE, Line([0; LINE]));
         }
-        let bytes = self.bytes_mut(n_bytes);
+        let n_values: usize = all.iter().map(|rows| rows.n_rows * rows.n_in).sum();
         let isa = Isa::best();
-        let mut rest = bytes;
-        for (form, stride) in forms.iter().zip(strides) {
-            let (part, tail) = rest.split_at_mut(n_rows * stride);
+        let mut rest = self.bytes_mut(n_bytes);
+        for rows in all {
+            let (part, tail) = rest.split_at_mut(rows.n_rows * rows.stride());
             rest = tail;
-            let used = form.row_bytes(n_in);
-            if n_rows * n_in <= ALONE {
-                for (i, out) in part.chunks_exact_mut(stride).enumerate() {
-                    quantize(isa, form, row(i), &mut out[..used]);
-                }
+            let used = rows.form.row_bytes(rows.n_in);
+            let round = |i: usize, out: &mut [u8]| {
+                quantize(isa, &rows.form, (rows.row)(i), &mut out[..used]);
+            };
+            if n_values <= ALONE {
+                let outs = part.chunks_exact_mut(rows.stride()).enumerate();
+                outs.for_each(|(i, out)| round(i, out));
             } else {
-                let part = DisjointMut::new(part);
-                workers.pool().for_each(n_rows, &|i| {
-                    // SAFETY: row `i` belongs to index `i`, which runs once.
-                    let out = unsafe { part.range(i * stride, used) };
-                    quantize(isa, form, row(i), out);
-                });
+                workers.pool().for_chunks(part, rows.stride(), &round);
             }
         }
         let mut rest = &*self.bytes_mut(n_bytes);
-        strides.map(|stride| {
-            let (bytes, tail) = rest.split_at(n_rows * stride);
+        let mut take = |rows: Wanted<'_>| {
+            let stride = rows.stride();
+            let (bytes, tail) = rest.split_at(rows.n_rows * stride);
             rest = tail;
             Rows { bytes, stride }
-        })
+        };
+        wanted.map(|wanted| wanted.map(&mut take))
     }
 
     fn bytes_mut(&mut self, n_bytes: usize) -> &mut [u8] {

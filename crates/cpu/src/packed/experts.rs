@@ -1,137 +1,175 @@
-//! Routed experts with packed weights: two parallel loops, each of which sees all experts.
+//! Experts with packed weights: two parallel loops, each of which sees all experts.
 
-use perigee_quant::packed::{GROUP_ROWS, Layout};
+use std::ops::Range;
+
+use perigee_quant::packed::{Form, GROUP_ROWS};
 use perigee_topology::DisjointMut;
 
+use super::activations::{Rows, Wanted};
+use super::kernels::Kernel;
 use super::product::{best_kernel, for_products, groups_per_task};
-use crate::experts::{ExpertGroups, Experts};
-use crate::{Workers, silu_mul};
+use crate::experts::{ExpertGroups, ExpertPart, Experts};
+use crate::{Stack, Workers, silu_mul};
 
-impl Experts<'_> {
-    /// [`forward`](Experts::forward)'s first half, when gate and up are packed:
-    /// `out[pair] = silu(W_gate x) ⊙ W_up x`. A task is some rows of one expert and all its
-    /// tokens.
-    pub(crate) fn packed_gate_up(
-        &self,
-        workers: &Workers,
-        layouts: [&Layout; 2],
-        groups: &ExpertGroups,
-        x: &[f32],
-        out: &mut [f32],
-    ) {
-        let (n_in, n_rows) = (self.gate.n_in(), self.gate.n_rows());
-        let n_tokens = x.len() / n_in;
-        let row = |t: usize| &x[t * n_in..][..n_in];
-        let mut rounded = workers.rounded();
-        let [gate_form, up_form] = layouts.map(|layout| layout.form());
-        let [gate_x, up_x] = if gate_form == up_form {
-            let [rows] = rounded.fill(workers, [gate_form], (n_tokens, n_in), &row);
-            [rows; 2]
-        } else {
-            rounded.fill(workers, [gate_form, up_form], (n_tokens, n_in), &row)
+/// Half of [`feed_experts`](crate::feed_experts), when gate and up are packed:
+/// `activations[pair] = silu(W_gate x) ⊙ W_up x`. A task is some rows of one expert and all its
+/// tokens.
+pub(crate) fn packed_gate_up<const N: usize>(
+    workers: &Workers,
+    parts: &mut [ExpertPart<'_>; N],
+    x: &[f32],
+) {
+    let n_in = parts[0].experts.gate.n_in();
+    let row = |t: usize| &x[t * n_in..][..n_in];
+    let forms = |part: &ExpertPart<'_>| [form(&part.experts.gate), form(&part.experts.up)];
+    let forms = parts.each_ref().map(forms);
+    let mut rounded = workers.rounded();
+    let rows = rounded.fill_forms(workers, forms, (x.len() / n_in, n_in), &row);
+    let mut rows = rows.into_iter();
+    let mut n_tasks = 0;
+    let jobs = parts.each_mut().map(|part| {
+        let (experts, groups) = (part.experts, part.groups);
+        let shape = (groups.active().len(), experts.gate.n_groups());
+        let per_task = groups_per_task(workers, 2 * n_in, groups.mean_len(), shape);
+        let tasks_per_expert = shape.1.div_ceil(per_task);
+        let first_task = n_tasks;
+        n_tasks += tasks_per_expert * shape.0;
+        let job = GateUp {
+            experts,
+            groups,
+            kernels: [best_kernel(&experts.gate), best_kernel(&experts.up)],
+            x: rows.next().expect("rows for each part"),
+            out: DisjointMut::new(part.activations),
         };
-        let n_groups = n_rows / GROUP_ROWS;
-        let per_task = groups_per_task(
-            workers,
-            2 * n_in,
-            groups.mean_len(),
-            (groups.active().len(), n_groups),
-        );
-        let n_tasks = n_groups.div_ceil(per_task);
-        let (gate_kernel, up_kernel) = (best_kernel(&self.gate), best_kernel(&self.up));
-        let out = DisjointMut::new(out);
-        workers
-            .pool()
-            .for_each(n_tasks * groups.active().len(), &|task| {
-                let expert = groups.active()[task / n_tasks] as usize;
-                let first = task % n_tasks * per_task;
-                let (gate, up) = (self.gate.item(expert), self.up.item(expert));
-                let pairs = groups.pairs(expert);
-                let tokens = &groups.tokens()[pairs.clone()];
-                for group in first..n_groups.min(first + per_task) {
-                    let range = |pair: usize| (pairs.start + pair) * n_rows + group * GROUP_ROWS;
-                    let columns = |j: usize| gate_x.row(tokens[j] as usize);
-                    let one = group..group + 1;
-                    for_products(
-                        &gate_kernel,
-                        &gate,
-                        one.clone(),
-                        tokens.len(),
-                        &columns,
-                        |_, j, sums| {
-                            for (j, sums) in (j..).zip(sums) {
-                                // SAFETY: a (pair, row) belongs to one task: a pair to one expert, a
-                                // row of an expert to one range of groups.
-                                unsafe { out.range(range(j), GROUP_ROWS) }.copy_from_slice(sums);
-                            }
-                        },
-                    );
-                    let columns = |j: usize| up_x.row(tokens[j] as usize);
-                    for_products(
-                        &up_kernel,
-                        &up,
-                        one,
-                        tokens.len(),
-                        &columns,
-                        |_, j, sums| {
-                            for (j, sums) in (j..).zip(sums) {
-                                // SAFETY: as above.
-                                silu_mul(unsafe { out.range(range(j), GROUP_ROWS) }, sums);
-                            }
-                        },
-                    );
-                }
-            });
-    }
+        (first_task, tasks_per_expert, per_task, job)
+    });
+    workers.pool().for_each(n_tasks, &|task| {
+        let is_after = |(first_task, ..): &(usize, _, _, _)| *first_task <= task;
+        let i = jobs.iter().rposition(is_after).expect("the first is 0");
+        let (first_task, tasks_per_expert, per_task, job) = &jobs[i];
+        let task = task - first_task;
+        let expert = job.groups.active()[task / tasks_per_expert] as usize;
+        let first = task % tasks_per_expert * per_task;
+        let end = job.experts.gate.n_groups().min(first + per_task);
+        // SAFETY: each index is one range of groups of one expert of one part.
+        unsafe { job.run(expert, first..end) };
+    });
+}
 
-    /// The second half, when down is packed: `y[t] += Σ weight · W_down activations`. A task is
-    /// some rows of all experts, in order.
-    pub(crate) fn packed_down(
-        &self,
-        workers: &Workers,
-        layout: &Layout,
-        groups: &ExpertGroups,
-        activations: &[f32],
-        y: &mut [f32],
-    ) {
-        let (n_in, hidden) = (self.down.n_in(), self.down.n_rows());
-        let n_pairs = groups.n_pairs();
-        let row = |pair: usize| &activations[pair * n_in..][..n_in];
-        let mut rounded = workers.rounded();
-        let [rows] = rounded.fill(workers, [layout.form()], (n_pairs, n_in), &row);
-        let n_groups = hidden / GROUP_ROWS;
-        let per_task = groups_per_task(workers, n_in, n_pairs, (1, n_groups));
-        let kernel = best_kernel(&self.down);
-        let y = DisjointMut::new(y);
-        workers
-            .pool()
-            .for_each(n_groups.div_ceil(per_task), &|task| {
-                let these = task * per_task..n_groups.min((task + 1) * per_task);
-                for &expert in groups.active() {
-                    let down = self.down.item(expert as usize);
-                    let pairs = groups.pairs(expert as usize);
-                    let columns = |j: usize| rows.row(pairs.start + j);
-                    for_products(
-                        &kernel,
-                        &down,
-                        these.clone(),
-                        pairs.len(),
-                        &columns,
-                        |group, j, sums| {
-                            for (pair, sums) in (pairs.start + j..).zip(sums) {
-                                let token = groups.tokens()[pair] as usize;
-                                let weight = groups.weights()[pair];
-                                // SAFETY: these columns of `y` belong to this task.
-                                let y = unsafe {
-                                    y.range(token * hidden + group * GROUP_ROWS, GROUP_ROWS)
-                                };
-                                for (y, sum) in y.iter_mut().zip(sums) {
-                                    *y += weight * *sum;
-                                }
-                            }
-                        },
-                    );
+fn form(stack: &Stack<'_>) -> Form {
+    stack.layout().expect("packed").form()
+}
+
+/// What the tasks of one part share.
+struct GateUp<'a> {
+    experts: Experts<'a>,
+    groups: &'a ExpertGroups,
+    kernels: [Kernel; 2],
+    x: [Rows<'a>; 2],
+    out: DisjointMut<'a, f32>,
+}
+
+impl GateUp<'_> {
+    /// Some groups of rows of an expert, with all its tokens.
+    ///
+    /// # Safety
+    /// While one task runs, no other has the same groups of the same expert.
+    unsafe fn run(&self, expert: usize, row_groups: Range<usize>) {
+        let n_rows = self.experts.gate.n_rows();
+        let (gate, up) = (self.experts.gate.item(expert), self.experts.up.item(expert));
+        let pairs = self.groups.pairs(expert);
+        let tokens = &self.groups.tokens()[pairs.clone()];
+        let [gate_x, up_x] = self.x;
+        for group in row_groups {
+            let start = |pair: usize| (pairs.start + pair) * n_rows + group * GROUP_ROWS;
+            let one = group..group + 1;
+            let columns = |j: usize| gate_x.row(tokens[j] as usize);
+            let store = |_, j, sums: &mut [[f32; GROUP_ROWS]]| {
+                for (j, sums) in (j..).zip(sums) {
+                    // SAFETY: a (pair, row) belongs to one task: a pair to one expert, a row of
+                    // an expert to one range of groups (promised by the caller).
+                    unsafe { self.out.range(start(j), GROUP_ROWS) }.copy_from_slice(sums);
                 }
-            });
+            };
+            for_products(
+                &self.kernels[0],
+                &gate,
+                one.clone(),
+                tokens.len(),
+                &columns,
+                store,
+            );
+            let columns = |j: usize| up_x.row(tokens[j] as usize);
+            let multiply = |_, j, sums: &mut [[f32; GROUP_ROWS]]| {
+                for (j, sums) in (j..).zip(sums) {
+                    // SAFETY: as above.
+                    silu_mul(unsafe { self.out.range(start(j), GROUP_ROWS) }, sums);
+                }
+            };
+            for_products(&self.kernels[1], &up, one, tokens.len(), &columns, multiply);
+        }
     }
+}
+
+/// The other half, when down is packed: `y[t] = Σ weight · W_down activations`. A task is some
+/// rows of all experts, in order.
+pub(crate) fn packed_down<const N: usize>(
+    workers: &Workers,
+    parts: &[ExpertPart<'_>; N],
+    y: &mut [f32],
+) {
+    let hidden = parts[0].experts.down.n_rows();
+    let n_groups = parts[0].experts.down.n_groups();
+    let n_tokens = y.len() / hidden;
+    let inputs = parts.each_ref().map(|part| {
+        let n_in = part.experts.down.n_in();
+        move |pair: usize| &part.activations[pair * n_in..][..n_in]
+    });
+    let mut inputs_of = inputs.iter();
+    let wanted = parts.each_ref().map(|part| {
+        [Wanted {
+            form: form(&part.experts.down),
+            n_rows: part.groups.n_pairs(),
+            n_in: part.experts.down.n_in(),
+            row: inputs_of.next().expect("inputs for each part"),
+        }]
+    });
+    let n_macs: usize = wanted.iter().map(|[rows]| rows.n_rows * rows.n_in).sum();
+    let mut rounded = workers.rounded();
+    let rows = rounded.fill(workers, wanted);
+    let n_pairs: usize = parts.iter().map(|part| part.groups.n_pairs()).sum();
+    let mean_in = n_macs / n_pairs.max(1);
+    let per_task = groups_per_task(workers, mean_in, n_pairs, (1, n_groups));
+    let kernels = parts.each_ref().map(|part| best_kernel(&part.experts.down));
+    let y = DisjointMut::new(y);
+    let body = |task: usize| {
+        let these = task * per_task..n_groups.min((task + 1) * per_task);
+        let columns = (these.start * GROUP_ROWS, these.len() * GROUP_ROWS);
+        for token in 0..n_tokens {
+            // SAFETY: these columns of `y` belong to this task.
+            unsafe { y.range(token * hidden + columns.0, columns.1) }.fill(0.0);
+        }
+        for ((part, kernel), [rows]) in parts.iter().zip(&kernels).zip(&rows) {
+            let groups = part.groups;
+            for &expert in groups.active() {
+                let down = part.experts.down.item(expert as usize);
+                let pairs = groups.pairs(expert as usize);
+                let add = |group: usize, j, sums: &mut [[f32; GROUP_ROWS]]| {
+                    for (pair, sums) in (pairs.start + j..).zip(sums) {
+                        let token = groups.tokens()[pair] as usize;
+                        let weight = groups.weights()[pair];
+                        let start = token * hidden + group * GROUP_ROWS;
+                        // SAFETY: as above.
+                        let y = unsafe { y.range(start, GROUP_ROWS) };
+                        for (y, sum) in y.iter_mut().zip(sums) {
+                            *y += weight * *sum;
+                        }
+                    }
+                };
+                let column = |j: usize| rows.row(pairs.start + j);
+                for_products(kernel, &down, these.clone(), pairs.len(), &column, add);
+            }
+        }
+    };
+    workers.pool().for_each(n_groups.div_ceil(per_task), &body);
 }

@@ -5,7 +5,6 @@ use std::ops::Range;
 use perigee_quant::packed::{GROUP_ROWS, Layout};
 use perigee_topology::DisjointMut;
 
-use super::activations::Rows;
 use super::kernels::{Kernel, MAX_COLUMNS, kernel};
 use crate::matmul::At;
 use crate::simd::isa::Isa;
@@ -95,43 +94,97 @@ pub(crate) fn product(
     let (n_in, n_items) = (w.n_in(), w.n_items());
     let mut rounded = workers.rounded();
     let row = |i: usize| &x[x_at.row(i / n_items, i % n_items)..][..n_in];
-    let [rows] = rounded.fill(workers, [layout.form()], (n_tokens * n_items, n_in), &row);
-    multiply(workers, w, n_tokens, rows, (y, y_at));
-}
-
-/// [`product`] with rounded activations, `[n_tokens, n_items]` of them.
-fn multiply(
-    workers: &Workers,
-    w: Stack<'_>,
-    n_tokens: usize,
-    rows: Rows<'_>,
-    (y, y_at): (&mut [f32], At),
-) {
-    let n_items = w.n_items();
-    let n_groups = w.n_rows() / GROUP_ROWS;
-    let per_task = groups_per_task(workers, w.n_in(), n_tokens, (n_items, n_groups));
-    let n_tasks = n_groups.div_ceil(per_task);
-    let kernel = best_kernel(&w);
-    let y = DisjointMut::new(y);
+    let shape = (n_tokens * n_items, n_in);
+    let [[rows]] = rounded.fill_forms(workers, [[layout.form()]], shape, &row);
+    let per_task = groups_per_task(workers, n_in, n_tokens, (n_items, w.n_groups()));
+    let n_tasks = w.n_groups().div_ceil(per_task);
+    let job = Job {
+        kernel: best_kernel(&w),
+        n_tokens,
+        y: DisjointMut::new(y),
+        y_at,
+    };
     workers.pool().for_each(n_tasks * n_items, &|task| {
         let (item, first) = (task / n_tasks, task % n_tasks * per_task);
-        let groups = first..n_groups.min(first + per_task);
+        let groups = first..w.n_groups().min(first + per_task);
         let column = |t: usize| rows.row(t * n_items + item);
-        let matrix = w.item(item);
-        for_products(
-            &kernel,
-            &matrix,
-            groups,
-            n_tokens,
-            &column,
-            |group, t, sums| {
-                for (j, sums) in sums.iter().enumerate() {
-                    let start = y_at.row(t + j, item) + group * GROUP_ROWS;
-                    // SAFETY: a (token, item, row) belongs to one task, and `y_at` keeps items and
-                    // tokens apart (asserted by the caller).
-                    unsafe { y.range(start, GROUP_ROWS) }.copy_from_slice(sums);
-                }
-            },
-        );
+        // SAFETY: each index is one range of groups of one item, and `y_at` keeps items and tokens
+        // apart (asserted by the caller).
+        unsafe { job.run(&w.item(item), item, groups, &column) };
     });
+}
+
+/// `y[t, o] = Σ_i w[o, i] · x[t, i]` with several packed matrices, as one list of tasks; see
+/// [`matmul_all`](crate::matmul_all).
+pub(crate) fn product_all<const N: usize>(
+    workers: &Workers,
+    x: &[f32],
+    products: [(Matrix<'_>, &Layout, &mut [f32]); N],
+) {
+    let n_in = products[0].0.n_in();
+    let n_tokens = x.len() / n_in;
+    let forms = products.each_ref().map(|(_, layout, _)| [layout.form()]);
+    let mut rounded = workers.rounded();
+    let row = |t: usize| &x[t * n_in..][..n_in];
+    let rows = rounded.fill_forms(workers, forms, (n_tokens, n_in), &row);
+    let n_groups: usize = products.iter().map(|(w, ..)| w.n_groups()).sum();
+    let per_task = groups_per_task(workers, n_in, n_tokens, (1, n_groups));
+    let mut n_tasks = 0;
+    let jobs = products.map(|(w, _, y)| {
+        let first_task = n_tasks;
+        n_tasks += w.n_groups().div_ceil(per_task);
+        let y_at = At {
+            start: 0,
+            token: w.n_rows(),
+            item: 0,
+        };
+        let job = Job {
+            kernel: best_kernel(&w.into()),
+            n_tokens,
+            y: DisjointMut::new(y),
+            y_at,
+        };
+        (first_task, w, job)
+    });
+    workers.pool().for_each(n_tasks, &|task| {
+        let is_after = |(first_task, ..): &(usize, _, _)| *first_task <= task;
+        let i = jobs.iter().rposition(is_after).expect("the first is 0");
+        let (first_task, w, job) = &jobs[i];
+        let first = (task - first_task) * per_task;
+        let groups = first..w.n_groups().min(first + per_task);
+        // SAFETY: each index is one range of groups of one matrix, whose tokens are whole rows.
+        unsafe { job.run(w, 0, groups, &|t| rows[i][0].row(t)) };
+    });
+}
+
+/// What the tasks of a product share.
+struct Job<'a> {
+    kernel: Kernel,
+    n_tokens: usize,
+    y: DisjointMut<'a, f32>,
+    y_at: At,
+}
+
+impl Job<'_> {
+    /// Some groups of matrix `item` and all tokens.
+    ///
+    /// # Safety
+    /// While one task runs, no other has the same groups of the same item; `y_at` keeps items and
+    /// tokens apart.
+    unsafe fn run(
+        &self,
+        matrix: &Matrix<'_>,
+        item: usize,
+        groups: Range<usize>,
+        column: &dyn Fn(usize) -> *const u8,
+    ) {
+        let store = |group: usize, t: usize, sums: &mut [[f32; GROUP_ROWS]]| {
+            for (t, sums) in (t..).zip(sums) {
+                let start = self.y_at.row(t, item) + group * GROUP_ROWS;
+                // SAFETY: promised by the caller.
+                unsafe { self.y.range(start, GROUP_ROWS) }.copy_from_slice(sums);
+            }
+        };
+        for_products(&self.kernel, matrix, groups, self.n_tokens, column, store);
+    }
 }

@@ -59,7 +59,8 @@ pub fn kernel_speed(
     let group_bytes = layout.group_bytes(N_IN)?;
     let x = vec![0.5; N_IN];
     let mut rounded = Rounded::default();
-    let [rows] = rounded.fill(&workers, [layout.form()], (n_columns, N_IN), &|_| &x);
+    let (forms, row) = ([[layout.form()]], |_| &x[..]);
+    let [[rows]] = rounded.fill_forms(&workers, forms, (n_columns, N_IN), &row);
     let columns: Vec<*const u8> = (0..n_columns).map(|c| rows.row(c)).collect();
     let mut y = [[0.0; GROUP_ROWS]; MAX_COLUMNS];
     let seconds = fastest(budget, || {

@@ -8,6 +8,7 @@ use perigee_cpu::{
 
 use super::weights::{Attention, Query};
 use crate::kv_cache::KvCache;
+use crate::linear::Linear;
 use crate::workspace::{ABSORBED_TOKENS, AttentionBuffers, Step};
 
 /// Fewest tokens of a run for which the expanded form is considered; below it, the absorbed form
@@ -29,26 +30,42 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Queries, rotated: `q: [n_tokens, n_heads, qk_head_dim]` from `x: [n_tokens, hidden]`.
-    pub(super) fn project_queries(&self, w: &Attention, buffers: &mut AttentionBuffers, x: &[f32]) {
+    /// What queries and latents start from: `q_latent` (or `q` itself) and `kv`, of
+    /// `x: [n_tokens, hidden]`.
+    pub(super) fn project_down(&self, w: &Attention, buffers: &mut AttentionBuffers, x: &[f32]) {
+        let n_tokens = self.step.positions.len();
+        let kv = &mut buffers.kv[..n_tokens * self.config.latent_dim()];
+        let (first, out) = match &w.query {
+            Query::Lora { q_a, q_a_norm, .. } => {
+                (q_a, &mut buffers.q_latent[..n_tokens * q_a_norm.len()])
+            }
+            Query::Direct(direct) => (direct, &mut buffers.q[..n_tokens * self.q_len()]),
+        };
+        Linear::forward_all(self.workers, x, [(first, out), (&w.kv_a, kv)]);
+    }
+
+    /// [`project_down`](Self::project_down) where nobody needs queries.
+    pub(super) fn project_latents(&self, w: &Attention, buffers: &mut AttentionBuffers, x: &[f32]) {
+        let n_tokens = self.step.positions.len();
+        let kv = &mut buffers.kv[..n_tokens * self.config.latent_dim()];
+        w.kv_a.forward(self.workers, x, kv);
+    }
+
+    /// Queries, rotated: `q: [n_tokens, n_heads, qk_head_dim]`.
+    pub(super) fn finish_queries(&self, w: &Attention, buffers: &mut AttentionBuffers) {
         let config = self.config;
         let n_tokens = self.step.positions.len();
-        let q_len = config.n_heads * config.qk_head_dim();
-        let q = &mut buffers.q[..n_tokens * q_len];
-        match &w.query {
-            Query::Lora { q_a, q_a_norm, q_b } => {
-                let latent = &mut buffers.q_latent[..n_tokens * q_a_norm.len()];
-                q_a.forward(self.workers, x, latent);
-                let norm = |_, row: &mut [f32]| rms_norm_in_place(row, q_a_norm, config.rms_eps);
-                self.workers
-                    .pool()
-                    .for_chunks(latent, q_a_norm.len(), &norm);
-                q_b.forward(self.workers, latent, q);
-            }
-            Query::Direct(direct) => direct.forward(self.workers, x, q),
+        let q = &mut buffers.q[..n_tokens * self.q_len()];
+        if let Query::Lora { q_a_norm, q_b, .. } = &w.query {
+            let latent = &mut buffers.q_latent[..n_tokens * q_a_norm.len()];
+            let norm = |_, row: &mut [f32]| rms_norm_in_place(row, q_a_norm, config.rms_eps);
+            self.workers
+                .pool()
+                .for_chunks(latent, q_a_norm.len(), &norm);
+            q_b.forward(self.workers, latent, q);
         }
         let rope_dim = config.qk_rope_head_dim;
-        self.workers.pool().for_chunks(q, q_len, &|t, q| {
+        self.workers.pool().for_chunks(q, self.q_len(), &|t, q| {
             let table = &self.rope[t * rope_dim..][..rope_dim];
             for head in q.chunks_exact_mut(config.qk_head_dim()) {
                 apply_rope(&mut head[config.qk_nope_head_dim..], table);
@@ -56,12 +73,16 @@ impl Context<'_> {
         });
     }
 
-    /// Latent rows `[norm(c) | rotated k_pe]` of the tokens, into the cache of a layer.
+    /// Queries of a token.
+    fn q_len(&self) -> usize {
+        self.config.n_heads * self.config.qk_head_dim()
+    }
+
+    /// Latent rows `[norm(c) | rotated k_pe]` of the tokens, from `kv`, into the cache of a layer.
     pub(super) fn store_latents(
         &self,
         w: &Attention,
         buffers: &mut AttentionBuffers,
-        x: &[f32],
         (kv_cache, layer): (&mut KvCache, usize),
     ) {
         let config = self.config;
@@ -71,8 +92,7 @@ impl Context<'_> {
             config.qk_rope_head_dim,
             config.latent_dim(),
         );
-        let kv = &mut buffers.kv[..n_tokens * kv_len];
-        w.kv_a.forward(self.workers, x, kv);
+        let kv = &buffers.kv[..n_tokens * kv_len];
         let padded_len = self.latent.padded_len();
         let rows = &mut buffers.latent[..n_tokens * padded_len];
         self.workers.pool().for_chunks(rows, padded_len, &|t, row| {

@@ -64,12 +64,15 @@ impl Deepseek2 {
                 &layer.attention.norm,
                 &mut normed[..n * hidden],
             );
-            let kv = (&mut *kv_cache, i);
-            context.store_latents(&layer.attention, buffers, &normed[..n * hidden], kv);
+            let (normed_rows, kv) = (&normed[..n * hidden], (&mut *kv_cache, i));
             if is_last && step.outputs.is_empty() {
+                context.project_latents(&layer.attention, buffers, normed_rows);
+                context.store_latents(&layer.attention, buffers, kv);
                 return Ok(());
             }
-            context.project_queries(&layer.attention, buffers, &normed[..n * hidden]);
+            context.project_down(&layer.attention, buffers, normed_rows);
+            context.store_latents(&layer.attention, buffers, kv);
+            context.finish_queries(&layer.attention, buffers);
             let cache = kv_cache.layer(i, &step.block_tables);
             context.attend(&layer.attention, buffers, cache);
             if is_last {

@@ -1,10 +1,10 @@
 //! The feed-forward part: dense, or routed experts beside a shared one.
 
 use perigee_arch::Config;
-use perigee_cpu::{Workers, silu_mul};
+use perigee_cpu::{ExpertPart, Workers, feed_experts};
 
 use super::router::route;
-use super::weights::{FeedForward, Moe, SwiGlu};
+use super::weights::{FeedForward, Moe};
 use crate::workspace::FfnBuffers;
 
 /// `out = FFN(x)`; `x, out: [n_tokens, hidden]`.
@@ -15,39 +15,43 @@ pub(super) fn feed_forward(
     buffers: &mut FfnBuffers,
     (x, out): (&[f32], &mut [f32]),
 ) {
-    match ffn {
-        FeedForward::Dense(dense) => swi_glu(workers, dense, buffers, x, out),
-        FeedForward::Moe(moe) => {
-            match &moe.shared {
-                Some(shared) => swi_glu(workers, shared, buffers, x, out),
-                None => out.fill(0.0),
-            }
-            add_routed(config, workers, moe, buffers, (x, out));
-        }
+    if let FeedForward::Moe(moe) = ffn {
+        route_tokens(config, workers, moe, buffers, x);
     }
-}
-
-/// `out = W_down ( silu(W_gate x) ⊙ W_up x )`.
-fn swi_glu(workers: &Workers, w: &SwiGlu, buffers: &mut FfnBuffers, x: &[f32], out: &mut [f32]) {
-    let width = w.intermediate;
-    let n_tokens = x.len() / w.gate.matrix().n_in();
-    let gate = &mut buffers.gate[..n_tokens * width];
-    let up = &mut buffers.up[..n_tokens * width];
-    w.gate.forward(workers, x, gate);
-    w.up.forward(workers, x, up);
-    workers.pool().for_chunks(gate, width, &|t, gate| {
-        silu_mul(gate, &up[t * width..][..width]);
+    let n_tokens = x.len() / config.hidden;
+    buffers.everyone.give_all(n_tokens);
+    let common = match ffn {
+        FeedForward::Dense(dense) => Some(&**dense),
+        FeedForward::Moe(moe) => moe.shared.as_ref(),
+    };
+    let common = common.map(|w| ExpertPart {
+        experts: w.expert(),
+        groups: &buffers.everyone,
+        activations: &mut buffers.common_activations[..n_tokens * w.intermediate],
     });
-    w.down.forward(workers, gate, out);
+    let routed = match ffn {
+        FeedForward::Dense(_) => None,
+        FeedForward::Moe(moe) => Some(ExpertPart {
+            experts: moe.experts(),
+            groups: &buffers.groups,
+            activations: &mut buffers.expert_activations,
+        }),
+    };
+    match (common, routed) {
+        (Some(common), Some(routed)) => feed_experts(workers, [common, routed], x, out),
+        (Some(only), None) | (None, Some(only)) => feed_experts(workers, [only], x, out),
+        (None, None) => unreachable!("an FFN is dense or routed"),
+    }
+    ffn.show_inputs(buffers, x);
 }
 
-/// `out += Σ_e weight_e · Expert_e(x)`.
-fn add_routed(
+/// Sorts the tokens by the experts that the router selects for them.
+fn route_tokens(
     config: &Config,
     workers: &Workers,
     moe: &Moe,
     buffers: &mut FfnBuffers,
-    (x, out): (&[f32], &mut [f32]),
+    x: &[f32],
 ) {
     let (n_experts, top_k) = (config.n_routed_experts, config.n_experts_used);
     let n_tokens = x.len() / config.hidden;
@@ -60,8 +64,4 @@ fn add_routed(
         route(config, logits, bias, scratch, routes);
     });
     buffers.groups.group(routes, top_k);
-    let activations = &mut buffers.expert_activations;
-    moe.experts()
-        .forward(workers, &buffers.groups, x, activations, out);
-    moe.show_inputs(&buffers.groups, x, activations);
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use perigee_arch::{Config, Inventory, KvLayout};
-use perigee_cpu::{ExpertGroups, KeyUp, Stack};
+use perigee_cpu::{ExpertGroups, Experts, KeyUp, Stack};
 use perigee_gguf::{Gguf, Tensor};
 
 use crate::linear::{Linear, LinearShape};
+use crate::workspace::FfnBuffers;
 use crate::{LoadError, Observer};
 
 /// All weights.
@@ -135,6 +136,23 @@ pub(super) struct SwiGlu {
 }
 
 impl SwiGlu {
+    /// The block as an expert.
+    pub(super) fn expert(&self) -> Experts<'_> {
+        Experts {
+            gate: self.gate.stack(),
+            up: self.up.stack(),
+            down: self.down.stack(),
+        }
+    }
+
+    /// Shows the observer, if there is one, `x: [n_tokens, hidden]` and
+    /// `activations: [n_tokens, intermediate]`, the inputs of down.
+    fn show_inputs(&self, x: &[f32], activations: &[f32]) {
+        self.gate.show(0, x);
+        self.up.show(0, x);
+        self.down.show(0, activations);
+    }
+
     fn linears(&mut self) -> [&mut Linear; 3] {
         [&mut self.gate, &mut self.up, &mut self.down]
     }
@@ -174,7 +192,7 @@ impl Moe {
     }
 
     /// The routed experts.
-    pub(super) fn experts(&self) -> perigee_cpu::Experts<'_> {
+    pub(super) fn experts(&self) -> Experts<'_> {
         let (gate, up) = match &self.gate_up {
             GateUp::Separate { gate, up } => (gate.stack(), up.stack()),
             GateUp::Merged(both) => {
@@ -183,7 +201,7 @@ impl Moe {
                 (both.narrow(0..half), both.narrow(half..2 * half))
             }
         };
-        perigee_cpu::Experts {
+        Experts {
             gate,
             up,
             down: self.down.stack(),
@@ -191,10 +209,29 @@ impl Moe {
     }
 }
 
+impl FeedForward {
+    /// Shows the observer, if there is one, what all weights but the router were given:
+    /// `x: [n_tokens, hidden]`, and the activations between.
+    pub(super) fn show_inputs(&self, buffers: &FfnBuffers, x: &[f32]) {
+        let common = match self {
+            Self::Dense(dense) => Some(&**dense),
+            Self::Moe(moe) => moe.shared.as_ref(),
+        };
+        if let Some(common) = common {
+            let n_tokens = x.len() / common.gate.stack().n_in();
+            let activations = &buffers.common_activations[..n_tokens * common.intermediate];
+            common.show_inputs(x, activations);
+        }
+        if let Self::Moe(moe) = self {
+            moe.show_inputs(&buffers.groups, x, &buffers.expert_activations);
+        }
+    }
+}
+
 impl Moe {
-    /// Shows the observer, if there is one, what each expert was given: `x: [n_tokens, hidden]`
-    /// and `activations: [pairs, intermediate]`, the inputs of down.
-    pub(super) fn show_inputs(&self, groups: &ExpertGroups, x: &[f32], activations: &[f32]) {
+    /// Shows what each expert was given: `x: [n_tokens, hidden]` and
+    /// `activations: [pairs, intermediate]`, the inputs of down.
+    fn show_inputs(&self, groups: &ExpertGroups, x: &[f32], activations: &[f32]) {
         if !self.down.is_observed() {
             return;
         }
