@@ -64,7 +64,7 @@ fn clock() -> f64 {
 fn report(what: &str, n_threads: usize, clock: f64, seconds: f64, n_tokens: usize, macs: f64) {
     let rate = macs / seconds / n_threads as f64;
     eprintln!(
-        "{what:36} {n_threads} threads {:9.3} ms/token {:7.2} GMAC/s/core {:5.1} % of {:.2} GHz",
+        "{what:44} {n_threads} threads {:9.3} ms/token {:7.2} GMAC/s/core {:5.1} % of {:.2} GHz",
         seconds * 1e3 / n_tokens as f64,
         rate / 1e9,
         100.0 * rate / (MACS_PER_CYCLE * clock),
@@ -117,12 +117,16 @@ fn absorbed_speed(
     absorbed.isa = isa;
     let mut out = vec![0.0; n_tokens * N_HEADS * Absorbed::out_len(&shape)];
     let clock = clock();
-    let seconds = fastest(n_threads, n, || {
-        absorbed.attend(&workers, cache, &[run], &q, &mut out);
-    });
-    let macs = n_tokens as f64 * (depth * N_HEADS * (RANK + ROPE + RANK)) as f64;
-    let what = format!("absorbed {isa:?} {kind:?} {depth} x{n_tokens}");
-    report(&what, n_threads, clock, seconds, n_tokens, macs);
+    for is_rounded in [false, true] {
+        absorbed.round(is_rounded);
+        let seconds = fastest(n_threads, n, || {
+            absorbed.attend(&workers, cache, &[run], &q, &mut out);
+        });
+        let macs = n_tokens as f64 * (depth * N_HEADS * (RANK + ROPE + RANK)) as f64;
+        let how = if is_rounded { "rounded" } else { "floats" };
+        let what = format!("absorbed {isa:?} {kind:?} {depth} x{n_tokens} {how}");
+        report(&what, n_threads, clock, seconds, n_tokens, macs);
+    }
 }
 
 fn expanded_speed(n_tokens: usize, n_threads: usize, n: usize) {

@@ -5,7 +5,8 @@
 //! *product* (`product.rs`): each element adds its terms in ascending order with fused
 //! multiply-adds. The exponential (`exponential.rs`) is a polynomial in the same operations.
 //! Blocks of registers and caches change which sums run side by side, never a sum; so results do
-//! not depend on the instruction set, the tile, or the other rows and tokens.
+//! not depend on the instruction set, the tile, or the other rows and tokens. Integers
+//! (`rounding.rs`, `pair_product.rs`) are summed exactly.
 
 pub(crate) mod isa;
 #[cfg(target_arch = "x86_64")]
@@ -27,15 +28,19 @@ mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod lanes_x86;
 mod packing;
+mod pair_product;
 mod product;
+mod rounding;
 mod row_blocks;
 
 pub(crate) use decoding::decode_row;
 pub(crate) use exponential::{Soften, exp, exp_lanes};
 pub(crate) use isa::Isa;
-pub(crate) use lanes::{LANES, Lanes, sum_tree};
+pub(crate) use lanes::{LANES, Lanes, Pair, sum_tree};
 pub(crate) use packing::pack_rows;
+pub(crate) use pair_product::PairProduct;
 pub(crate) use product::{Product, Start};
+pub(crate) use rounding::{RoundColumns, RoundRow};
 pub(crate) use row_blocks::{BLOCK, Panel, accumulate_rows, dot_rows};
 
 impl Isa {
@@ -73,7 +78,7 @@ pub(crate) trait Kernel {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: this function has the instruction set.
     unsafe { kernel.run::<std::arch::x86_64::__m512>() }
@@ -91,6 +96,12 @@ unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
 pub(crate) fn aligned(buffer: &mut [f32]) -> &mut [f32] {
     let skipped = buffer.as_ptr().align_offset(LANES * size_of::<f32>());
     buffer.get_mut(skipped..).unwrap_or_default()
+}
+
+/// The same memory for integers; what it holds is undefined.
+pub(crate) fn as_pairs(buffer: &mut [f32]) -> &mut [Pair] {
+    // SAFETY: a pair has the size of a float and needs no more alignment, and any bits are one.
+    unsafe { std::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast(), buffer.len()) }
 }
 
 #[cfg(test)]

@@ -86,6 +86,9 @@ impl Deepseek2 {
             .into_iter()
             .partition(|linear| linear.packed_bytes().is_some());
         warn_of_slow_types(left.iter().map(|linear| linear.tensor()));
+        // Beside activations of 8 bits, rounding in attention does not count.
+        let rounded = !linears.is_empty();
+        self.workspace.attention.absorbed.round(rounded);
         let total = linears.iter().map(|l| l.tensor().n_bytes as u64).sum();
         let done = AtomicU64::new(0);
         progress(0, total);

@@ -3,12 +3,17 @@
 /// Floats that are worked on side by side.
 pub(crate) const LANES: usize = 16;
 
+/// Two neighbouring integers.
+pub(crate) type Pair = [i16; 2];
+
 /// Sixteen floats in registers. Every implementation computes the same bits.
 ///
 /// All methods require that the CPU has the instruction set of the implementation.
 pub(crate) trait Lanes: Copy {
     /// Whether there are registers for 8 × 2 sums at a time; else for 6.
     const MANY_REGISTERS: bool;
+    /// Sixteen i32 in registers.
+    type Ints: Copy;
 
     /// Sixteen equal values.
     unsafe fn splat(value: f32) -> Self;
@@ -33,6 +38,17 @@ pub(crate) trait Lanes: Copy {
     unsafe fn scale(self, shifted: Self) -> Self;
     /// The lanes added by the tree of [`sum_tree`].
     unsafe fn sum(self) -> f32;
+    /// Magnitudes.
+    unsafe fn abs(self) -> Self;
+    /// The nearest integers, halves to even. Numbers of a magnitude above 32,767 give any.
+    unsafe fn store_i16(self, to: &mut [i16; LANES]);
+    /// [`store_i16`](Self::store_i16) of two as pairs.
+    unsafe fn store_pairs(first: Self, second: Self, to: &mut [Pair; LANES]);
+    unsafe fn no_ints() -> Self::Ints;
+    /// `sums[l] + a[0] · b[l][0] + a[1] · b[l][1]`; wraps.
+    unsafe fn add_pairs(sums: Self::Ints, a: Pair, b: &[Pair; LANES]) -> Self::Ints;
+    /// The nearest floats.
+    unsafe fn from_ints(ints: Self::Ints) -> Self;
 }
 
 /// Adding this rounds to an integer, which is then in the low bits of the sum.
@@ -61,8 +77,15 @@ pub(crate) fn f16_value(bits: u16) -> f32 {
     f32::from_bits(sign | value)
 }
 
+/// What [`Lanes::store_i16`] stores.
+#[inline(always)]
+fn rounded(x: f32) -> i16 {
+    x.round_ties_even() as i32 as i16
+}
+
 impl Lanes for [f32; LANES] {
     const MANY_REGISTERS: bool = false;
+    type Ints = [i32; LANES];
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -160,6 +183,46 @@ impl Lanes for [f32; LANES] {
     #[inline(always)]
     unsafe fn sum(self) -> f32 {
         sum_tree(self)
+    }
+    #[inline(always)]
+    unsafe fn abs(mut self) -> Self {
+        for lane in &mut self {
+            *lane = lane.abs();
+        }
+        self
+    }
+    #[inline(always)]
+    unsafe fn store_i16(self, to: &mut [i16; LANES]) {
+        for l in 0..LANES {
+            to[l] = rounded(self[l]);
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_pairs(first: Self, second: Self, to: &mut [Pair; LANES]) {
+        for l in 0..LANES {
+            to[l] = [rounded(first[l]), rounded(second[l])];
+        }
+    }
+    #[inline(always)]
+    unsafe fn no_ints() -> Self::Ints {
+        [0; LANES]
+    }
+    #[inline(always)]
+    unsafe fn add_pairs(mut sums: Self::Ints, a: Pair, b: &[Pair; LANES]) -> Self::Ints {
+        for l in 0..LANES {
+            for i in 0..2 {
+                sums[l] = sums[l].wrapping_add(i32::from(a[i]) * i32::from(b[l][i]));
+            }
+        }
+        sums
+    }
+    #[inline(always)]
+    unsafe fn from_ints(ints: Self::Ints) -> Self {
+        let mut values = [0.0; LANES];
+        for l in 0..LANES {
+            values[l] = ints[l] as f32;
+        }
+        values
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::arch::x86_64::*;
 
-use super::lanes::{LANES, Lanes, SHIFT};
+use super::lanes::{LANES, Lanes, Pair, SHIFT};
 
 impl Lanes for __m512 {
     const MANY_REGISTERS: bool = true;
+    type Ints = __m512i;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -92,10 +93,51 @@ impl Lanes for __m512 {
             sum_four(_mm512_castps512_ps128(_mm512_add_ps(eight, swapped)))
         }
     }
+    #[inline(always)]
+    unsafe fn abs(self) -> Self {
+        // SAFETY: see `splat`.
+        unsafe { _mm512_abs_ps(self) }
+    }
+    #[inline(always)]
+    unsafe fn store_i16(self, to: &mut [i16; LANES]) {
+        // SAFETY: see `splat`; 32 bytes, unaligned store.
+        unsafe {
+            let narrow = _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(self));
+            _mm256_storeu_si256(to.as_mut_ptr().cast(), narrow);
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_pairs(first: Self, second: Self, to: &mut [Pair; LANES]) {
+        // SAFETY: see `splat`; 64 bytes, unaligned store.
+        unsafe {
+            let second = _mm512_slli_epi32::<16>(_mm512_cvtps_epi32(second));
+            let pairs = _mm512_mask_blend_epi16(0xAAAA_AAAA, _mm512_cvtps_epi32(first), second);
+            _mm512_storeu_si512(to.as_mut_ptr().cast(), pairs);
+        }
+    }
+    #[inline(always)]
+    unsafe fn no_ints() -> __m512i {
+        // SAFETY: see `splat`.
+        unsafe { _mm512_setzero_si512() }
+    }
+    #[inline(always)]
+    unsafe fn add_pairs(sums: __m512i, a: Pair, b: &[Pair; LANES]) -> __m512i {
+        // SAFETY: see `splat`, and VNNI, which comes with it here; 64 bytes, unaligned load.
+        unsafe {
+            let b = _mm512_loadu_si512(b.as_ptr().cast());
+            dpwssd(sums, _mm512_set1_epi32(bits(a)), b)
+        }
+    }
+    #[inline(always)]
+    unsafe fn from_ints(ints: __m512i) -> Self {
+        // SAFETY: see `splat`.
+        unsafe { _mm512_cvtepi32_ps(ints) }
+    }
 }
 
 impl Lanes for [__m256; 2] {
     const MANY_REGISTERS: bool = false;
+    type Ints = [__m256i; 2];
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -212,6 +254,85 @@ impl Lanes for [__m256; 2] {
             sum_four(_mm_add_ps(_mm256_castps256_ps128(eight), high))
         }
     }
+    #[inline(always)]
+    unsafe fn abs(self) -> Self {
+        // SAFETY: see `splat`.
+        unsafe {
+            let sign = _mm256_set1_ps(-0.0);
+            [
+                _mm256_andnot_ps(sign, self[0]),
+                _mm256_andnot_ps(sign, self[1]),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_i16(self, to: &mut [i16; LANES]) {
+        // SAFETY: see `splat`; 32 bytes, unaligned store.
+        unsafe {
+            let [low, high] = [_mm256_cvtps_epi32(self[0]), _mm256_cvtps_epi32(self[1])];
+            // Packing takes halves in turn.
+            let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
+            _mm256_storeu_si256(to.as_mut_ptr().cast(), packed);
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_pairs(first: Self, second: Self, to: &mut [Pair; LANES]) {
+        for half in 0..2 {
+            // SAFETY: see `splat`; two times 32 of 64 bytes, unaligned stores.
+            unsafe {
+                let first = _mm256_cvtps_epi32(first[half]);
+                let second = _mm256_slli_epi32::<16>(_mm256_cvtps_epi32(second[half]));
+                let pairs = _mm256_blend_epi16::<0xAA>(first, second);
+                _mm256_storeu_si256(to.as_mut_ptr().add(8 * half).cast(), pairs);
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn no_ints() -> Self::Ints {
+        // SAFETY: see `splat`.
+        unsafe { [_mm256_setzero_si256(); 2] }
+    }
+    #[inline(always)]
+    unsafe fn add_pairs(mut sums: Self::Ints, a: Pair, b: &[Pair; LANES]) -> Self::Ints {
+        for half in 0..2 {
+            // SAFETY: see `splat`; two times 32 of 64 bytes, unaligned loads.
+            sums[half] = unsafe {
+                let b = _mm256_loadu_si256(b.as_ptr().add(8 * half).cast());
+                let products = _mm256_madd_epi16(_mm256_set1_epi32(bits(a)), b);
+                _mm256_add_epi32(sums[half], products)
+            };
+        }
+        sums
+    }
+    #[inline(always)]
+    unsafe fn from_ints(ints: Self::Ints) -> Self {
+        // SAFETY: see `splat`.
+        unsafe { [_mm256_cvtepi32_ps(ints[0]), _mm256_cvtepi32_ps(ints[1])] }
+    }
+}
+
+/// `_mm512_dpwssd_epi32`, which the compiler takes apart in order to add sooner; but nobody waits
+/// for the sum, and two instructions are slower by half.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn dpwssd(mut sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    // SAFETY: an instruction of this instruction set that touches registers only.
+    unsafe {
+        std::arch::asm!(
+            "vpdpwssd {sums}, {a}, {b}",
+            sums = inout(zmm_reg) sums,
+            a = in(zmm_reg) a,
+            b = in(zmm_reg) b,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sums
+}
+
+/// A pair as it lies in a lane.
+#[inline(always)]
+fn bits([low, high]: Pair) -> i32 {
+    i32::from(high) << 16 | i32::from(low as u16)
 }
 
 /// `2ⁿ` of eight exponents.
