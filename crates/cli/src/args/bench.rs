@@ -48,6 +48,9 @@ pub(crate) struct BenchArgs {
         default_value = "0"
     )]
     pub(crate) n_depth: Vec<usize>,
+    /// Sequences that generate at once, comma separated; the rate is that of all together
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1")]
+    pub(crate) parallel: Vec<usize>,
     /// Repetitions of each test [default: 5, with --synthetic 2]
     #[arg(short, long, value_name = "N")]
     pub(crate) repetitions: Option<usize>,

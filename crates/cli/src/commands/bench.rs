@@ -4,7 +4,8 @@ mod kernels;
 mod report;
 mod synthetic;
 
-use std::time::{Duration, Instant};
+use std::ops::Range;
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use perigee_model::{Batch, BlockId, Model, Outputs};
@@ -16,12 +17,21 @@ use crate::progress::LoadProgress;
 use crate::settings::{ConfigFile, ModelSettings, Source};
 use crate::startup::{self, Needs, Opened};
 
-/// One measurement: `n_prompt` tokens of prefill or `n_gen` of decode, at `depth` tokens of context.
+/// One measurement: `n_prompt` tokens of prefill, or `n_gen` of decode in each of `n_seqs`
+/// sequences, at `depth` tokens of context.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Test {
     n_prompt: usize,
     n_gen: usize,
     depth: usize,
+    n_seqs: usize,
+}
+
+impl Test {
+    /// Tokens of the cache that it fills.
+    fn n_cached(&self) -> usize {
+        self.n_seqs * (self.depth + self.n_prompt + self.n_gen)
+    }
 }
 
 /// What to measure, and how often.
@@ -89,6 +99,10 @@ fn plan(args: &BenchArgs) -> Result<Plan> {
         repetitions >= 1,
         "-r {repetitions}: at least one repetition is needed"
     );
+    ensure!(
+        !args.parallel.contains(&0),
+        "--parallel 0: at least one sequence is needed"
+    );
     let tests = tests(args, &n_gen);
     ensure!(
         !tests.is_empty(),
@@ -103,12 +117,11 @@ fn plan(args: &BenchArgs) -> Result<Plan> {
 
 /// The context of the model: what the user asked for, or what the longest test needs.
 fn context(plan: &Plan, settings: &ModelSettings) -> Result<usize> {
-    let tokens = |test: &Test| test.depth + test.n_prompt + test.n_gen;
-    let deepest = plan.tests.iter().map(tokens).max().unwrap_or(0);
+    let deepest = plan.tests.iter().map(Test::n_cached).max().unwrap_or(0);
     let context = settings.context.unwrap_or(deepest);
     ensure!(
         deepest <= context,
-        "the longest test needs {deepest} tokens, -c allows {context}"
+        "the longest test needs {deepest} tokens of context, -c allows {context}"
     );
     Ok(context)
 }
@@ -121,9 +134,18 @@ fn measure(
     name: Option<String>,
 ) -> Result<Measured> {
     let progress = LoadProgress::new("loading");
+    let parallel = plan.tests.iter().map(|test| test.n_seqs).max().unwrap_or(1);
+    ensure!(
+        parallel <= settings.ubatch,
+        "--parallel {parallel}: more tokens than --ubatch-size {}",
+        settings.ubatch
+    );
     let needs = Needs {
-        parallel: 1,
-        output_rows: if plan.all_logits { settings.ubatch } else { 1 },
+        parallel,
+        output_rows: match plan.all_logits {
+            true => settings.ubatch,
+            false => parallel,
+        },
         text: false,
         context: None,
     };
@@ -138,14 +160,11 @@ fn measure(
         ubatch: settings.ubatch,
         all_logits: plan.all_logits,
     };
-    let mut bench = Bench::new(loaded.model, plan.all_logits);
+    let mut bench = Bench::new(loaded.model, plan.all_logits, parallel);
     let mut rows = Vec::with_capacity(plan.tests.len());
     for &test in &plan.tests {
         eprintln!("perigee: measuring {}", report::test_name(&test));
-        rows.push(Row {
-            test,
-            seconds: bench.measure(test, plan.repetitions)?,
-        });
+        rows.push(bench.measure(test, plan.repetitions)?);
     }
     let finite = bench.logits.iter().all(|logit| logit.is_finite());
     Ok(Measured {
@@ -163,11 +182,15 @@ fn tests(args: &BenchArgs, n_gen: &[usize]) -> Vec<Test> {
             n_prompt,
             n_gen: 0,
             depth,
+            n_seqs: 1,
         });
-        let generations = n_gen.iter().map(|&n_gen| Test {
-            n_prompt: 0,
-            n_gen,
-            depth,
+        let generations = n_gen.iter().flat_map(|&n_gen| {
+            args.parallel.iter().map(move |&n_seqs| Test {
+                n_prompt: 0,
+                n_gen,
+                depth,
+                n_seqs,
+            })
         });
         tests.extend(
             prompts
@@ -190,12 +213,12 @@ struct Bench<M> {
 }
 
 impl<M: Model> Bench<M> {
-    fn new(model: M, all_logits: bool) -> Self {
+    fn new(model: M, all_logits: bool, parallel: usize) -> Self {
         let limits = model.limits();
         model.bind_thread();
         let (outputs, n_rows) = match all_logits {
             true => (Outputs::All, limits.max_output_rows),
-            false => (Outputs::Last, 1),
+            false => (Outputs::Last, parallel),
         };
         Self {
             outputs,
@@ -207,37 +230,73 @@ impl<M: Model> Bench<M> {
         }
     }
 
-    /// Seconds of each repetition, after one that is not counted.
-    fn measure(&mut self, test: Test, repetitions: usize) -> Result<Vec<Duration>> {
+    /// All repetitions, after one that is not counted.
+    fn measure(&mut self, test: Test, repetitions: usize) -> Result<Row> {
         // Context is there to be attended to: rows of the cache are all that it needs.
-        self.prefill(0, test.depth, Outputs::None)?;
-        let mut seconds = Vec::with_capacity(repetitions);
+        for seq in 0..test.n_seqs {
+            self.prefill(&test, seq, 0..test.depth, Outputs::None)?;
+        }
+        let mut row = Row {
+            test,
+            seconds: Vec::with_capacity(repetitions),
+            steps: Vec::with_capacity(repetitions * test.n_gen),
+        };
         for repetition in 0..=repetitions {
             let started = Instant::now();
-            self.prefill(test.depth, test.n_prompt, self.outputs)?;
+            let prompt = test.depth..test.depth + test.n_prompt;
+            self.prefill(&test, 0, prompt, self.outputs)?;
             for i in 0..test.n_gen {
-                let token = self.token();
-                self.step(&[token], test.depth + i, Outputs::Last)?;
+                let began = Instant::now();
+                self.batch.clear();
+                for seq in 0..test.n_seqs {
+                    let token = self.token();
+                    self.push(&test, seq, &[token], test.depth + i, Outputs::Last);
+                }
+                self.forward()?;
+                if repetition > 0 {
+                    row.steps.push(began.elapsed());
+                }
             }
             if repetition > 0 {
-                seconds.push(started.elapsed());
+                row.seconds.push(started.elapsed());
             }
         }
-        Ok(seconds)
+        Ok(row)
     }
 
-    fn prefill(&mut self, start: usize, n: usize, outputs: Outputs) -> Result<()> {
-        let tokens: Vec<TokenId> = (0..n).map(|_| self.token()).collect();
+    /// Positions of one sequence, as many at a time as the model takes.
+    fn prefill(
+        &mut self,
+        test: &Test,
+        seq: usize,
+        positions: Range<usize>,
+        outputs: Outputs,
+    ) -> Result<()> {
+        let tokens: Vec<TokenId> = positions.clone().map(|_| self.token()).collect();
         let most = self.model.limits().max_batch_tokens;
         for (i, chunk) in tokens.chunks(most).enumerate() {
-            self.step(chunk, start + i * most, outputs)?;
+            self.batch.clear();
+            self.push(test, seq, chunk, positions.start + i * most, outputs);
+            self.forward()?;
         }
         Ok(())
     }
 
-    fn step(&mut self, tokens: &[TokenId], start: usize, outputs: Outputs) -> Result<()> {
-        self.batch.clear();
-        self.batch.push(tokens, start, &self.blocks, outputs);
+    /// Adds tokens of a sequence, which has a share of the cache to itself.
+    fn push(
+        &mut self,
+        test: &Test,
+        seq: usize,
+        tokens: &[TokenId],
+        start: usize,
+        outputs: Outputs,
+    ) {
+        let share = self.blocks.len() / test.n_seqs;
+        let blocks = &self.blocks[seq * share..(seq + 1) * share];
+        self.batch.push(tokens, start, blocks, outputs);
+    }
+
+    fn forward(&mut self) -> Result<()> {
         let n_logits = self.batch.n_outputs() * self.model.limits().vocab_size;
         self.model
             .forward(&self.batch, &mut self.logits[..n_logits])?;

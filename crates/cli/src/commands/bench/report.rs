@@ -31,11 +31,21 @@ pub(super) struct Measured {
 pub(super) struct Row {
     pub(super) test: Test,
     pub(super) seconds: Vec<Duration>,
+    /// Time of each decode step of all repetitions.
+    pub(super) steps: Vec<Duration>,
 }
 
 impl Row {
     pub(super) fn n_tokens(&self) -> usize {
-        self.test.n_prompt + self.test.n_gen
+        self.test.n_seqs * (self.test.n_prompt + self.test.n_gen)
+    }
+
+    /// Milliseconds that a share of the steps takes at most; `None` without steps.
+    fn step_ms(&self, share: f64) -> Option<f64> {
+        let mut steps = self.steps.clone();
+        steps.sort_unstable();
+        let last = steps.len().checked_sub(1)?;
+        Some(steps[(share * last as f64).ceil() as usize].as_secs_f64() * 1e3)
     }
 
     /// Mean tokens per second of the repetitions.
@@ -57,10 +67,12 @@ impl Row {
     }
 }
 
-/// `pp512`, `tg128`, `tg128 @ d4096`.
+/// `pp512`, `tg128`, `tg128 x 4`, `tg128 @ d4096`.
 pub(super) fn test_name(test: &Test) -> String {
     let name = if test.n_prompt > 0 {
         format!("pp{}", test.n_prompt)
+    } else if test.n_seqs > 1 {
+        format!("tg{} x {}", test.n_gen, test.n_seqs)
     } else {
         format!("tg{}", test.n_gen)
     };
@@ -74,7 +86,7 @@ pub(super) fn test_name(test: &Test) -> String {
 /// The report in the wanted format.
 pub(super) fn render(format: BenchFormat, measured: &Measured) -> String {
     match format {
-        BenchFormat::Md => markdown(std::slice::from_ref(measured)),
+        BenchFormat::Md => markdown(std::slice::from_ref(measured)) + &steps(&measured.rows),
         BenchFormat::Json => format!("{:#}\n", Value::Array(objects(measured))),
         BenchFormat::Csv => csv(&objects(measured)),
     }
@@ -107,6 +119,21 @@ pub(super) fn markdown(models: &[Measured]) -> String {
         }
     }
     table
+}
+
+/// How evenly tokens come, a line for each test that generates.
+fn steps(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        if let (Some(p50), Some(p99)) = (row.step_ms(0.5), row.step_ms(0.99)) {
+            let name = test_name(&row.test);
+            let _ = writeln!(
+                text,
+                "\n{name}: a step takes {p50:.2} ms (p50), {p99:.2} ms (p99)"
+            );
+        }
+    }
+    text
 }
 
 /// An object for each test.
@@ -162,10 +189,13 @@ fn fields(context: &Context, row: &Row) -> Value {
         "n_prompt": row.test.n_prompt,
         "n_gen": row.test.n_gen,
         "n_depth": row.test.depth,
+        "n_parallel": row.test.n_seqs,
         "avg_ns": avg_ns.round(),
         "stddev_ns": stddev_ns.round(),
         "avg_ts": avg_ts,
         "stddev_ts": stddev_ts,
+        "step_p50_ms": row.step_ms(0.5),
+        "step_p99_ms": row.step_ms(0.99),
         "samples_ns": nanoseconds,
         "samples_ts": rates,
     })
@@ -199,10 +229,12 @@ mod tests {
             n_prompt: 0,
             n_gen: 10,
             depth: 4096,
+            n_seqs: 1,
         };
         let row = Row {
             test,
             seconds: vec![Duration::from_secs(1), Duration::from_secs(2)],
+            steps: (1..=100).map(Duration::from_millis).collect(),
         };
         Measured {
             context,
@@ -216,7 +248,12 @@ mod tests {
         let table = render(BenchFormat::Md, &measured());
         assert!(table.contains("tg10 @ d4096 |"), "{table}");
         assert!(table.contains("7.50 ± 3.54"), "{table}");
-        let widths: Vec<usize> = table.lines().map(|line| line.chars().count()).collect();
+        assert!(
+            table.ends_with("51.00 ms (p50), 100.00 ms (p99)\n"),
+            "{table}"
+        );
+        let rows = table.lines().filter(|line| line.starts_with('|'));
+        let widths: Vec<usize> = rows.map(|line| line.chars().count()).collect();
         assert!(widths.windows(2).all(|pair| pair[0] == pair[1]), "{table}");
     }
 

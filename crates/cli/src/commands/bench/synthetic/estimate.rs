@@ -107,7 +107,9 @@ impl Estimate {
     }
 
     fn decode(&self) -> Option<usize> {
-        self.rows().iter().position(|row| row.test.n_gen > 0)
+        self.rows()
+            .iter()
+            .position(|row| row.test.n_gen > 0 && row.test.n_seqs == 1)
     }
 
     fn prefill(&self) -> Option<usize> {

@@ -17,6 +17,7 @@ fn measured(milliseconds: u64) -> Measured {
         n_prompt: 0,
         n_gen: 10,
         depth: 0,
+        n_seqs: 1,
     };
     let slower = Duration::from_millis(milliseconds + 500);
     Measured {
@@ -31,6 +32,7 @@ fn measured(milliseconds: u64) -> Measured {
         rows: vec![Row {
             test,
             seconds: vec![slower, Duration::from_millis(milliseconds)],
+            steps: Vec::new(),
         }],
         finite: true,
     }
