@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use perigee_arch::KvKind;
+use perigee_cpu::Isa;
 use perigee_placement::Rule;
 use perigee_topology::Machine;
 use serde::Deserialize;
 
-use crate::args::{CacheType, LoadHow, ModelArgs, SamplingArgs, ServerArgs};
+use crate::args::{CacheType, InstructionSet, LoadHow, ModelArgs, SamplingArgs, ServerArgs};
 
 /// The settings file: the same names as the long options, in three sections.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -95,6 +96,15 @@ impl ModelSettings {
             CacheType::F16 => KvKind::F16,
             CacheType::Q8_0 => KvKind::Q8_0,
         };
+        if let Some(isa) = args.isa.map(InstructionSet::isa) {
+            let names: Vec<&str> = Isa::available().map(Isa::name).collect();
+            ensure!(
+                isa.choose(),
+                "--isa: this CPU has no {}, only {}",
+                isa.name(),
+                names.join(", ")
+            );
+        }
         let threads = args.threads.unwrap_or_else(Machine::default_threads);
         ensure!(
             (1..=4096).contains(&threads),

@@ -50,7 +50,7 @@ impl Isa {
     /// When the machine does not have them.
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        assert!(self.is_supported(), "{self:?} on a lesser machine");
+        assert!(self.is_usable(), "{self:?} on a lesser machine");
         match self {
             // SAFETY: plain floats need no instruction set.
             Self::Scalar => unsafe { kernel.run::<[f32; LANES]>() },

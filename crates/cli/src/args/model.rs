@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use perigee_cpu::Isa;
 use serde::Deserialize;
 
 /// Options of every command that loads a model; `[model]` in the configuration file.
@@ -51,6 +52,9 @@ pub(crate) struct ModelArgs {
     /// packed when they fit with room to spare (--no-mmap and --mmap mean pack and map) [default: auto]
     #[arg(long, value_name = "HOW", env = "PERIGEE_LOAD")]
     pub(crate) load: Option<LoadHow>,
+    /// Instructions that the kernels use, to compare them [default: the best of this CPU]
+    #[arg(long, value_name = "SET", env = "PERIGEE_ISA")]
+    pub(crate) isa: Option<InstructionSet>,
     /// Output that does not depend on batch, threads, slots or the prefix cache
     #[arg(long, env = "PERIGEE_DETERMINISTIC")]
     pub(crate) deterministic: bool,
@@ -64,6 +68,28 @@ pub(crate) enum LoadHow {
     Auto,
     Map,
     Pack,
+}
+
+/// Instruction sets of the kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum InstructionSet {
+    Scalar,
+    Avx2,
+    AvxVnni,
+    Avx512,
+}
+
+impl InstructionSet {
+    /// The kernels that have it.
+    pub(crate) fn isa(self) -> Isa {
+        match self {
+            Self::Scalar => Isa::Scalar,
+            Self::Avx2 => Isa::Avx2,
+            Self::AvxVnni => Isa::AvxVnni,
+            Self::Avx512 => Isa::Avx512,
+        }
+    }
 }
 
 /// KV element types.
@@ -103,6 +129,7 @@ impl ModelArgs {
             n_cpu_moe: self.n_cpu_moe.or(file.n_cpu_moe),
             gpu_layers: self.gpu_layers.or(file.gpu_layers),
             load: self.load.or(file.load),
+            isa: self.isa.or(file.isa),
             deterministic: self.deterministic || file.deterministic,
         }
     }

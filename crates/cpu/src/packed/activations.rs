@@ -127,7 +127,7 @@ impl Rounded {
 /// # Panics
 /// As [`Form::quantize`], and when the CPU does not have the instruction set.
 pub(crate) fn quantize(isa: Isa, form: &Form, x: &[f32], out: &mut [u8]) {
-    assert!(isa.is_supported());
+    assert!(isa.is_usable());
     match isa {
         Isa::Scalar => form.quantize(x, out),
         #[cfg(target_arch = "x86_64")]

@@ -15,14 +15,22 @@ pub enum Isa {
     Avx512,
 }
 
+/// See [`Isa::best`].
+static USED: OnceLock<Isa> = OnceLock::new();
+
 impl Isa {
     /// All of them, ascending.
     pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512];
 
-    /// The best that this CPU has; looked up once.
+    /// What is used: the best that this CPU has, unless [`choose`](Self::choose) was called.
     pub fn best() -> Self {
-        static BEST: OnceLock<Isa> = OnceLock::new();
-        *BEST.get_or_init(|| Self::available().max().unwrap_or(Self::Scalar))
+        *USED.get_or_init(|| Self::available().max().unwrap_or(Self::Scalar))
+    }
+
+    /// Uses these instructions instead of the best, to compare them. Returns whether the CPU has
+    /// them and nothing has used others yet.
+    pub fn choose(self) -> bool {
+        self.is_supported() && *USED.get_or_init(|| self) == self
     }
 
     /// Whether this CPU has it.
@@ -50,6 +58,12 @@ impl Isa {
         {
             self == Self::Scalar
         }
+    }
+
+    /// [`is_supported`](Self::is_supported), at the price of a comparison for the one in use.
+    #[inline]
+    pub(crate) fn is_usable(self) -> bool {
+        self == Self::best() || self.is_supported()
     }
 
     /// All that this CPU has, the plainest first.

@@ -1,7 +1,7 @@
 //! The feed-forward part: dense, or routed experts beside a shared one.
 
 use perigee_arch::Config;
-use perigee_cpu::{ExpertPart, Workers, feed_experts};
+use perigee_cpu::{ExpertGroups, ExpertPart, Experts, Workers, feed_experts};
 
 use super::router::route;
 use super::weights::{FeedForward, Moe};
@@ -18,31 +18,43 @@ pub(super) fn feed_forward(
     if let FeedForward::Moe(moe) = ffn {
         route_tokens(config, workers, moe, buffers, x);
     }
-    let n_tokens = x.len() / config.hidden;
-    buffers.everyone.give_all(n_tokens);
-    let common = match ffn {
-        FeedForward::Dense(dense) => Some(&**dense),
-        FeedForward::Moe(moe) => moe.shared.as_ref(),
-    };
-    let common = common.map(|w| ExpertPart {
-        experts: w.expert(),
-        groups: &buffers.everyone,
-        activations: &mut buffers.common_activations[..n_tokens * w.intermediate],
-    });
-    let routed = match ffn {
-        FeedForward::Dense(_) => None,
-        FeedForward::Moe(moe) => Some(ExpertPart {
-            experts: moe.experts(),
-            groups: &buffers.groups,
-            activations: &mut buffers.expert_activations,
-        }),
-    };
-    match (common, routed) {
-        (Some(common), Some(routed)) => feed_experts(workers, [common, routed], x, out),
-        (Some(only), None) | (None, Some(only)) => feed_experts(workers, [only], x, out),
-        (None, None) => unreachable!("an FFN is dense or routed"),
+    buffers.everyone.give_all(x.len() / config.hidden);
+    let FfnBuffers {
+        common_activations,
+        everyone,
+        groups,
+        expert_activations,
+        ..
+    } = buffers;
+    match ffn {
+        FeedForward::Dense(dense) => {
+            let dense = part(dense.expert(), everyone, common_activations);
+            feed_experts(workers, [dense], x, out);
+        }
+        FeedForward::Moe(moe) => {
+            let routed = part(moe.experts(), groups, expert_activations);
+            match &moe.shared {
+                Some(shared) => {
+                    let shared = part(shared.expert(), everyone, common_activations);
+                    feed_experts(workers, [shared, routed], x, out);
+                }
+                None => feed_experts(workers, [routed], x, out),
+            }
+        }
     }
     ffn.show_inputs(buffers, x);
+}
+
+fn part<'a>(
+    experts: Experts<'a>,
+    groups: &'a ExpertGroups,
+    activations: &'a mut [f32],
+) -> ExpertPart<'a> {
+    ExpertPart {
+        experts,
+        groups,
+        activations,
+    }
 }
 
 /// Sorts the tokens by the experts that the router selects for them.
