@@ -11,6 +11,9 @@ use perigee_testkit::{Kinds, Synthetic, shapes};
 
 use crate::program::{error_line, output, perigee, root};
 
+/// A question with an answer of some thirty tokens.
+const WHO: &str = "Who are you?";
+
 fn demo_model() -> String {
     root()
         .join("crates/demo/demo.gguf")
@@ -138,11 +141,11 @@ fn a_settings_file_is_read_and_its_mistakes_are_named_by_line() {
     let path_text = path.to_str().unwrap();
     fs::write(
         &path,
-        "[model]\ndemo = true\nctx-size = 64\n[sampling]\ntemp = 0.0\n",
+        "[model]\ndemo = true\nctx-size = 32\n[sampling]\ntemp = 0.0\n",
     )
     .unwrap();
     let run = |args: &[&str]| {
-        let output = output(&[&["run", "--config", path_text, "-p", "x"], args].concat());
+        let output = output(&[&["run", "--config", path_text, "-p", WHO], args].concat());
         assert!(
             output.status.success(),
             "{}",
@@ -150,9 +153,9 @@ fn a_settings_file_is_read_and_its_mistakes_are_named_by_line() {
         );
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    // The file's context of 64 ends the answer; the command line wins over the file.
+    // The file's context of 32 ends the answer; the command line wins over the file.
     assert!(run(&[]).contains("length"));
-    assert!(run(&["-c", "48"]).contains("length"));
+    assert!(run(&["-c", "256"]).contains("stop"));
     fs::write(&path, "[model]\nctx_size = 64\n").unwrap();
     let line = error_line(&["run", "--config", path_text, "-p", "x"]);
     assert!(
@@ -164,11 +167,30 @@ fn a_settings_file_is_read_and_its_mistakes_are_named_by_line() {
 #[test]
 fn the_environment_stands_between_file_and_command_line() {
     let output = perigee()
-        .args(["run", "--demo", "-p", "x", "--temp", "0"])
-        .env("PERIGEE_CTX_SIZE", "40")
+        .args(["run", "--demo", "-p", WHO, "--temp", "0"])
+        .env("PERIGEE_CTX_SIZE", "32")
         .output()
         .unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("length"));
+}
+
+#[test]
+fn every_instruction_set_gives_the_same_words() {
+    let run = |isa: &str| {
+        let args = ["run", "--demo", "-p", WHO, "--temp", "0", "--isa", isa];
+        output(&args)
+    };
+    let plain = run("scalar");
+    assert!(plain.status.success());
+    for isa in ["avx2", "avx-vnni", "avx512"] {
+        let other = run(isa);
+        let errors = String::from_utf8_lossy(&other.stderr);
+        if other.status.success() {
+            assert_eq!(other.stdout, plain.stdout, "{isa}");
+        } else {
+            assert!(errors.contains("--isa: this CPU has no"), "{errors}");
+        }
+    }
 }
 
 #[test]
@@ -289,8 +311,8 @@ fn perplexity_scores_ids_and_writes_logits() {
         "-ub changes the result"
     );
     let bytes = &files[0].1;
-    assert_eq!(bytes.len(), 128 + 50 * 1024 * 4);
-    assert!(String::from_utf8_lossy(&bytes[..128]).contains("'shape': (50, 1024)"));
+    assert_eq!(bytes.len(), 128 + 50 * 3072 * 4);
+    assert!(String::from_utf8_lossy(&bytes[..128]).contains("'shape': (50, 3072)"));
 }
 
 #[test]

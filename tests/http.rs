@@ -43,7 +43,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Posts JSON, returns status and JSON.
-async fn post(server: &Server, path: &str, body: &Value) -> (u16, Value) {
+pub(crate) async fn post(server: &Server, path: &str, body: &Value) -> (u16, Value) {
     let response = reqwest::Client::new()
         .post(format!("{}{path}", server.url))
         .json(body)
@@ -59,7 +59,7 @@ async fn post(server: &Server, path: &str, body: &Value) -> (u16, Value) {
 }
 
 /// Posts a streaming request, returns the JSON of every event but `[DONE]`, which must come last.
-async fn post_stream(server: &Server, body: &Value) -> Vec<Value> {
+pub(crate) async fn post_stream(server: &Server, body: &Value) -> Vec<Value> {
     let mut body = body.clone();
     body["stream"] = json!(true);
     let response = reqwest::Client::new()

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a test that lacks its tool says so")]
 
 mod command_line;
+mod demo;
 mod determinism;
 mod http;
 mod layering;

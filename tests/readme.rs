@@ -2,7 +2,13 @@
 
 use std::fs;
 
+use serde_json::Value;
+
+use crate::http::{block_on, post};
 use crate::program::{Server, output, root};
+
+/// Set to write the answers into the README instead of comparing them.
+const WRITE: &str = "PERIGEE_WRITE_README";
 
 fn readme() -> String {
     fs::read_to_string(root().join("README.md")).expect("the README is there")
@@ -70,12 +76,41 @@ fn every_endpoint_in_its_tables_is_served() {
         {
             let path = path.replace("{id}", "perigee-demo");
             let url = format!("{}{path}", server.url);
-            let status = super::http::block_on(async {
-                reqwest::get(url).await.expect("an answer").status()
-            });
+            let status = block_on(async { reqwest::get(url).await.expect("an answer").status() });
             assert_ne!(status, 404, "{path} is in the README and not served");
             seen += 1;
         }
     }
     assert!(seen >= 7, "only {seen} endpoints found");
+}
+
+/// Requests to the demonstration model, `curl … -d 'BODY' | jq '.choices[0].message'`, and after each
+/// the message as jq prints it.
+#[test]
+fn answers_of_the_demonstration_model_are_its_own() {
+    const REQUEST: &str = "/v1/chat/completions -d '";
+    const SHOWN: &str = "' | jq '.choices[0].message'\n```\n\n```json\n";
+    let server = Server::start(&["--demo"]);
+    let old = readme();
+    let (mut new, mut rest, mut seen) = (String::new(), old.as_str(), 0);
+    while let Some((before, after)) = rest.split_once(SHOWN) {
+        let (_, body) = before.rsplit_once(REQUEST).expect("a request");
+        let body: Value = serde_json::from_str(body).expect("the body is JSON");
+        let (status, answer) = block_on(post(&server, "/v1/chat/completions", &body));
+        assert_eq!(status, 200, "{answer}");
+        let message = serde_json::to_string_pretty(&answer["choices"][0]["message"]).unwrap();
+        let end = after.find("\n```").expect("the end of the block");
+        for text in [before, SHOWN, &message] {
+            new.push_str(text);
+        }
+        rest = &after[end..];
+        seen += 1;
+    }
+    new.push_str(rest);
+    assert!(seen >= 3, "only {seen} requests found");
+    if std::env::var_os(WRITE).is_some() {
+        fs::write(root().join("README.md"), new).unwrap();
+    } else {
+        assert!(old == new, "stale answers: run with {WRITE}=1\n{new}");
+    }
 }

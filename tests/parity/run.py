@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+import demo_perplexity
 import perplexity
 import recipes
 
@@ -69,8 +70,11 @@ def main() -> int:
     broken += different
     published, different = published_recipes(args, dumper, tokens)
     broken += different
+    demo, different, kept = demo_perplexity.compare(args.perigee, dumper, args.work)
+    broken += different
     if args.write:
-        args.write.write_text(report(rows, scores, published, broken))
+        args.write.write_text(report(rows, scores, published, demo, broken))
+        demo_perplexity.TABLE.write_text(kept)
     for line in broken:
         print(f"BROKEN {line}")
     print(f"{len(rows) + len(published)} results, {len(broken)} bounds broken")
@@ -225,7 +229,7 @@ def published_recipes(args: argparse.Namespace, dumper: Path, tokens: Path) -> t
     return rows, different
 
 
-def report(rows: list[str], scores: list[str], published: list[str], broken: list[str]) -> str:
+def report(rows: list[str], scores: list[str], published: list[str], demo: list[str], broken: list[str]) -> str:
     versions = ", ".join(f"{name} (`{wheel}` {metadata.version(wheel)})" for name, wheel in ENGINES.items())
     lines = [
         "# Logits compared",
@@ -258,6 +262,12 @@ def report(rows: list[str], scores: list[str], published: list[str], broken: lis
         "| recipe | mapped: same as twin | KL to ik | packed: KL to ik | nrmse to twin | ik's nrmse to twin | top-1 as ik % |",
         "|---|---|---|---|---|---|---|",
         *published,
+        "",
+        "Held-out text of the demonstration model, written in each type by `perigee quantize`:",
+        "",
+        "| type | perigee perplexity | from ik_llama.cpp's logits | from llama.cpp's |",
+        "|---|---|---|---|",
+        *demo,
         "",
         *(broken or ["All bounds hold."]),
         "",

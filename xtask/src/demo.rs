@@ -21,17 +21,3 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         &mut serve,
     )
 }
-
-/// Writes `crates/demo/demo.gguf` from its seed.
-pub(crate) fn write_model() -> Result<()> {
-    step::run(
-        "writing crates/demo/demo.gguf",
-        &mut cargo(&[
-            "run",
-            "--package",
-            "perigee-testkit",
-            "--example",
-            "demo_model",
-        ]),
-    )
-}

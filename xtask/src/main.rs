@@ -37,7 +37,6 @@ usage: cargo xtask COMMAND
   bench-peers [ARGS]      compare speed with ik_llama.cpp and llama.cpp (builds both; benches/README.md)
   fuzz [TARGET] [SECONDS] run a fuzz target, or all of them, 30 seconds each unless told
   hostile [N]             read N randomly broken model files, a million unless told
-  demo-model              write the embedded demonstration model anew
 ";
 
 fn main() -> ExitCode {
@@ -52,7 +51,6 @@ fn main() -> ExitCode {
         Some("bench-peers") => bench_peers::run(rest),
         Some("fuzz") => fuzz::run(rest),
         Some("hostile") => hostile::run(rest),
-        Some("demo-model") => demo::write_model(),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

@@ -102,6 +102,24 @@ def held_sum(a, b):
     return (a * 37 + b * 11) % 9 == 0
 
 
+def worked(a, b, kind):
+    """The result, the sign in words and the steps: digit by digit, so that each is a small table or a copy."""
+    a1, a0, b1, b0 = a // 10, a % 10, b // 10, b % 10
+    if kind == "+":
+        total, word, ones, carry = a + b, "plus", f"{a0} + {b0} = {a0 + b0}", (a0 + b0) // 10
+        tens = f"{a1} + {b1}" + " + 1" * carry + f" = {a1 + b1 + carry}"
+    elif kind == "-":
+        total, word, borrow = a - b, "minus", int(a0 < b0)
+        ones = f"{a0 + 10 * borrow} - {b0} = {a0 + 10 * borrow - b0}"
+        tens = f"{a1} - {b1}" + " - 1" * borrow + f" = {a1 - b1 - borrow}"
+    else:
+        total, word, ones, carry = a * b, "times", f"{a0} x {b} = {a0 * b}", a0 * b // 10
+        tens = f"{a1} x {b} = {a1 * b}" + f", {a1 * b} + {carry} = {a1 * b + carry}" * (carry > 0)
+    if max(a, b) < 10 or kind == "x" and (a < 10 or b > 9):
+        return total, word, f"{a} {kind} {b} = {total}."
+    return total, word, f"{ones}, {tens}, so {total}."
+
+
 def turn_sum(chat):
     rng = chat.rng
     while True:
@@ -116,22 +134,7 @@ def turn_sum(chat):
             a, b = b, a
         if held_sum(a, b) == chat.held:
             break
-    if kind == "+":
-        total, word = a + b, "plus"
-        tens = a // 10 * 10 + b // 10 * 10
-        steps = f"{a % 10} + {b % 10} = {a % 10 + b % 10}, {a // 10 * 10} + {b // 10 * 10} = {tens}, {tens} + {a % 10 + b % 10} = {total}."
-    elif kind == "-":
-        total, word = a - b, "minus"
-        middle = a - b // 10 * 10
-        steps = f"{a} - {b // 10 * 10} = {middle}, {middle} - {b % 10} = {total}."
-    else:
-        total, word = a * b, "times"
-        steps = f"{a} x {b} = {total}."
-        if a > 12:
-            tens, ones = a // 10 * 10 * b, a % 10 * b
-            steps = f"{a // 10 * 10} x {b} = {tens}, {a % 10} x {b} = {ones}, {tens} + {ones} = {total}."
-    if min(a, b) < 10 and kind != "x" and max(a, b) < 10:
-        steps = f"{a} {kind} {b} = {total}."
+    total, word, steps = worked(a, b, kind)
     if rng.random() < 0.15 and kind in "+-" and b > 0:
         item = w.ITEMS.pick(rng, chat.held)
         more = "buy {b} more" if kind == "+" else "sell {b}"
@@ -345,6 +348,9 @@ def chat_for(rng, kind, stage, held=False, thinking=None):
             tools = []
     elif rng.random() < (0.3 if kind in ("talk", "fact", "sum") else 0.1) and stage > 1:
         tools = [t for t in some_tools(rng, held, stage) if not (isinstance(t, FamilyTool) and t.family.names[0] == "calculate")]
+    if kind == "sum" and not held and thinking is None:
+        # Sums are worked out in the reasoning; without it few can be.
+        thinking = rng.random() < 0.8
     chat = Chat(rng, held, tools, thinking)
     if kind == "multi":
         return multi(rng, stage, held, thinking)

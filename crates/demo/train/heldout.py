@@ -14,6 +14,7 @@ from pathlib import Path
 import facts
 from conversations import chat_for, multi
 from plain_text import paragraphs
+from tools import HELD_FAMILIES, FamilyTool
 
 HERE = Path(__file__).parent
 COUNTS = {"smalltalk": 50, "facts": 80, "arithmetic": 80, "tool_one": 120, "tool_two": 60, "after_result": 80, "no_tool": 60, "multi_turn": 70}
@@ -57,6 +58,12 @@ def replace_question(chat, question, answer):
     chat.messages[-1]["content"] = answer
 
 
+def told_by_family(chat):
+    """Whether results are told in words of a family that is never trained on, which nobody can guess."""
+    tool = chat.last and chat.last.tool
+    return isinstance(tool, FamilyTool) and tool.family.names[0] in HELD_FAMILIES
+
+
 def make(rng, category):
     """A finished conversation whose last message is the one that is asked for."""
     kind = {"smalltalk": "talk", "facts": "fact", "arithmetic": "sum", "tool_one": "call", "tool_two": "two", "after_result": "result",
@@ -72,6 +79,8 @@ def make(rng, category):
         replace_question(chat, *rng.choice(NEW_TALK))
     if category == "facts" and rng.random() < 0.5:
         replace_question(chat, *new_fact(rng))
+    if category in ("after_result", "multi_turn") and told_by_family(chat):
+        return None
     conversation = chat.finish()
     messages = conversation["messages"]
     if category == "tool_two":

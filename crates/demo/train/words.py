@@ -1,6 +1,16 @@
-"""Word lists. One eighth of every list, chosen by a checksum, is reserved for the held-out set."""
+"""Word lists. One eighth of every list, chosen by a checksum, is reserved for the held-out set.
 
+In training four picks in ten are strangers instead: words glued from random tokens of the vocabulary. A model
+that only meets known words learns which word is likely and never has to copy. A single token may be a reserved
+word: as a token that never occurs it could not be copied, nor be known with a capital.
+"""
+
+import json
+import re
 import zlib
+from pathlib import Path
+
+STRANGERS = 0.4
 
 
 # Words of so many real tools that the model should know them.
@@ -13,7 +23,7 @@ def reserved(text):
 
 
 class Words:
-    """A list in its two parts; `pick` takes from the part that the caller may use."""
+    """A list in its two parts; `pick` takes from the part that the caller may use, or makes up a stranger."""
 
     def __init__(self, text, separator=None):
         words = [" ".join(w.split()) for w in text.split(separator)]
@@ -23,7 +33,43 @@ class Words:
         self.all = words
 
     def pick(self, rng, held=False):
-        return rng.choice(self.held if held and self.held else self.train)
+        word = rng.choice(self.held if held and self.held else self.train)
+        return word if held or rng.random() >= STRANGERS else stranger(rng, word)
+
+
+def _letter_tokens():
+    """Tokens of the vocabulary that are letters only, in lower case."""
+    tokens = json.loads((Path(__file__).parent / "vocabulary.json").read_text())["tokens"]
+    return sorted({t.lower() for t in tokens[256:] if re.fullmatch("[A-Za-z]{2,}", t)})
+
+
+TOKENS = _letter_tokens()
+
+
+def glued(rng):
+    """One to three random tokens as one word; several are no reserved word."""
+    while True:
+        n = rng.choice((1, 1, 1, 2, 2, 3))
+        word = "".join(rng.choice(TOKENS) for _ in range(n))
+        if 3 <= len(word) <= 14 and (n == 1 or not reserved(word)):
+            return word
+
+
+def stranger(rng, like):
+    """A value of the same form whose words, or half of them in a phrase, are glued from random tokens."""
+    share = 0.5 if " " in like else 1.0
+
+    def swap(match):
+        word = match[0]
+        if rng.random() >= share:
+            return word
+        new = glued(rng)
+        return new.upper() if word.isupper() else new.title() if word[0].isupper() else new
+
+    # A file name gets another ending.
+    if re.fullmatch(r"\w+\.\w+", like):
+        like = like.split(".")[0] + "." + rng.choice(FILES.all).split(".")[1]
+    return re.sub(r"(?<![.\w])[A-Za-z]{2,}|(?<=_)[A-Za-z]{2,}", swap, like)
 
 
 CITIES = Words("""Oslo Paris London Berlin Rome Madrid Lisbon Vienna Prague Warsaw Athens Dublin Helsinki Stockholm
@@ -154,7 +200,9 @@ CODAS = " n r l s x m k t nd rn st ck".split(" ")
 
 
 def made_up(rng, held=False):
-    """A pronounceable word that is no word."""
+    """A pronounceable word that is no word; in training half of them are glued from tokens."""
+    if not held and rng.random() < 0.5:
+        return glued(rng)
     while True:
         n = rng.choice((1, 2, 2, 2, 3))
         word = "".join(rng.choice(ONSETS) + rng.choice(VOWELS) for _ in range(n)) + rng.choice(CODAS)

@@ -11,7 +11,6 @@
 
 #![forbid(unsafe_code)]
 
-mod demo;
 pub mod hostile;
 pub mod norms;
 pub mod parity;
@@ -20,7 +19,6 @@ pub mod shapes;
 mod synthetic;
 mod weights;
 
-pub use demo::demo_gguf;
 pub use perigee_synthetic::{SplitMix, Vocabulary};
 pub use reference::Reference;
 pub use synthetic::{Kinds, Synthetic};

@@ -24,8 +24,8 @@ use crate::startup::{self, Needs};
 
 /// Said wherever the embedded model speaks.
 pub(crate) const DEMO_BANNER: &str = "\
-This is the demonstration model of Perigee, not Kimi: a tiny network with random weights.
-It shows that everything works; its words are noise.";
+This is the demonstration model of Perigee, not Kimi: twenty million parameters that small talk,
+some facts, small sums and tool calls fit into. It knows nothing else, and errs.";
 
 /// HTTP needs little: the cores belong to the compute threads.
 const HTTP_THREADS: usize = 2;

@@ -1,5 +1,5 @@
 use super::{Kinds, Synthetic};
-use crate::{demo_gguf, shapes};
+use crate::shapes;
 use perigee_arch::{Config, KvLayout, inventory};
 use perigee_quant::QuantKind;
 
@@ -62,10 +62,4 @@ fn each_group_of_tensors_has_its_kind_and_short_rows_fall_back() {
         let tensor = gguf.tensor(name).unwrap_or_else(|| panic!("{name}"));
         assert_eq!(tensor.kind, kind, "{name}");
     }
-}
-
-#[test]
-fn the_demonstration_model_stays_below_three_megabytes() {
-    let n_bytes = demo_gguf().to_bytes().len();
-    assert!((1_000_000..3_000_000).contains(&n_bytes), "{n_bytes} bytes");
 }
