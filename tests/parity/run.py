@@ -39,7 +39,7 @@ ENGINES = {"ik_llama.cpp": "ik_llama_cpp_python", "llama.cpp": "xllamacpp"}
 # With F32 weights all programs do the same arithmetic on the same F16 cache, whose
 # rounding is nearly all of their distance from f64. Who is ahead by less than this then
 # depends on which cached values lie next to a rounding boundary.
-TIE = 1.03
+TIE = 1.02
 # Where activations are rounded to 8 bits on both sides, the luck of the rounding differs more.
 PACKED_TIE = 1.1
 

@@ -22,8 +22,9 @@ from tokenizer import Tokenizer
 HERE = Path(__file__).parent
 MAX_NEW = 200
 
-# Shares of right answers that the published model must not fall below.
-BOUNDS = json.loads((HERE / "bounds.json").read_text())
+# Shares of right answers that a model should reach. The published one does not in all of them.
+BOUNDS = {"smalltalk": 0.85, "facts": 0.85, "arithmetic": 0.50, "tool_one": 0.85, "tool_two": 0.65, "after_result": 0.85, "no_tool": 0.90,
+          "multi_turn": 0.70}
 
 
 def parse(text):
