@@ -202,9 +202,9 @@ PARAMETERS = {
 class GenericTool(Tool):
     """A function that nobody declared before: a verb and a noun, parameters of any kind."""
 
-    def __init__(self, rng, held, most=3):
+    def __init__(self, rng, held, most=3, pool=None):
         self.held = held
-        self.verb, self.noun = w.VERBS.pick(rng, held), w.NOUNS.pick(rng, held)
+        self.verb, self.noun = (rng.choice(part) for part in pool) if pool else (w.VERBS.pick(rng, held), w.NOUNS.pick(rng, held))
         if rng.random() < 0.12:
             self.noun = w.made_up(rng, held)
         if rng.random() < 0.06:
@@ -333,10 +333,15 @@ def generic_result(rng, held):
     return result
 
 
-def make_tool(rng, held=False, generic=0.5, most=3):
+def make_pool(rng):
+    """A few verbs and nouns for all tools of a training conversation, so that they look alike."""
+    return [w.VERBS.pick(rng) for _ in range(4)], [w.NOUNS.pick(rng) for _ in range(6)]
+
+
+def make_tool(rng, held=False, generic=0.5, most=3, pool=None):
     """One tool: of a family or made up."""
     if rng.random() < generic:
-        return GenericTool(rng, held, most)
+        return GenericTool(rng, held, most, pool)
     if held and rng.random() < 0.3:
         return FamilyTool(rng, rng.choice(HELD_ONLY), held)
     return FamilyTool(rng, rng.choice(TRAIN_FAMILIES), held)
@@ -346,9 +351,10 @@ def make_tools(rng, n, held=False, generic=None):
     """`n` tools with different names, and of different families."""
     if generic is None:
         generic = rng.choice((0.0, 0.5, 1.0, 1.0))
+    pool = None if held or rng.random() < 0.6 else make_pool(rng)
     tools, seen = [], set()
     while len(tools) < n:
-        tool = make_tool(rng, held, generic)
+        tool = make_tool(rng, held, generic, pool=pool)
         family = id(tool.family) if isinstance(tool, FamilyTool) else tool.name.lower()
         kin = {tool.name, family, tool.noun if isinstance(tool, GenericTool) and rng.random() < 0.7 else family}
         if not kin & seen:

@@ -46,11 +46,17 @@ def _letter_tokens():
 TOKENS = _letter_tokens()
 
 
+# Words that often follow a value, and so look like its end.
+SMALL = "to in at for the of on a is by my from as with and".split()
+
+
 def glued(rng):
-    """One to three random tokens as one word; several are no reserved word."""
+    """One to three random tokens as one word, one in eight after a small word (today, into); several are no reserved word."""
     while True:
         n = rng.choice((1, 1, 1, 2, 2, 3))
         word = "".join(rng.choice(TOKENS) for _ in range(n))
+        if rng.random() < 0.12:
+            n, word = n + 1, rng.choice(SMALL) + word
         if 3 <= len(word) <= 14 and (n == 1 or not reserved(word)):
             return word
 
@@ -63,6 +69,8 @@ def stranger(rng, like):
         word = match[0]
         if rng.random() >= share:
             return word
+        if share < 1.0 and match.start() and rng.random() < 0.15:
+            return rng.choice(SMALL[:9])
         new = glued(rng)
         return new.upper() if word.isupper() else new.title() if word[0].isupper() else new
 
