@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use perigee_arch::{Config, KvKind, inventory};
 use perigee_gguf::{Gguf, TokenId};
-use perigee_model::{Batch, BlockId, LoadMode, LoadOptions, Model, Outputs};
+use perigee_model::{Activations, Batch, BlockId, LoadMode, LoadOptions, Model, Outputs};
 use perigee_quant::QuantKind;
 use perigee_testkit::parity::{Case, cases, fingerprint, tokens};
 use perigee_testkit::{Reference, norms};
@@ -46,7 +46,10 @@ fn check(name: &str) {
     let exact = Reference::new(&gguf, case.synthetic.config()).forward(&tokens);
     let engine_error = norms::nrmse(&golden.logits, &exact);
     // Packed weights meet activations of 8 bits, as the engine's do.
-    for (load, allowed) in [(LoadMode::Map, 1.0), (LoadMode::Pack, 1.1)] {
+    for (load, allowed) in [
+        (LoadMode::Map(Activations::F32), 1.0),
+        (LoadMode::Pack, 1.1),
+    ] {
         let ours = forward(Arc::clone(&gguf), &tokens, load);
         let kl = norms::mean_kl(&ours, &golden.logits);
         assert!(kl <= case.kl_bound, "{name} {load:?}: mean KL {kl:.2e}");

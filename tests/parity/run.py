@@ -28,11 +28,13 @@ import recipes
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-# The prompt path and the generation path, with packed weights, and the plain kernels.
+# The prompt path and the generation path with packed weights, weights in the file, and floats
+# throughout.
 OURS = {
     "perigee": ["--load", "pack"],
     "perigee -ub 1": ["--load", "pack", "-ub", "1"],
     "perigee --load map": ["--load", "map"],
+    "perigee --activations f32": ["--activations", "f32"],
 }
 ENGINES = {"ik_llama.cpp": "ik_llama_cpp_python", "llama.cpp": "xllamacpp"}
 
@@ -202,7 +204,7 @@ def published_recipes(args: argparse.Namespace, dumper: Path, tokens: Path) -> t
     rows, different = [], []
     source = args.work / "f32-split.gguf"
     for name, model, twin, bound in recipes.write_models(source, args.work):
-        logits, decoded = (ours(args, path, tokens, OURS["perigee --load map"]) for path in (model, twin))
+        logits, decoded = (ours(args, path, tokens, OURS["perigee --activations f32"]) for path in (model, twin))
         packed = ours(args, model, tokens, OURS["perigee"])
         n_vocab = logits.shape[1]
         engine = theirs("ik_llama.cpp", dumper, model, tokens, n_vocab)
@@ -256,7 +258,7 @@ def report(rows: list[str], scores: list[str], published: list[str], demo: list[
         "",
         "Recipes of published files, every matrix encoded by ik_llama.cpp's quantiser (UD: mixes in",
         "unsloth's manner; *mixed*: the types that are left). *Twin*: a file of the same weights in F32,",
-        "decoded by ik's library; with `--load map` our logits on it must be the same bits. Packed weights",
+        "decoded by ik's library; with `--activations f32` our logits on it must be the same bits. Otherwise weights",
         "meet activations of 8 bits, as ik's do.",
         "",
         "| recipe | mapped: same as twin | KL to ik | packed: KL to ik | nrmse to twin | ik's nrmse to twin | top-1 as ik % |",

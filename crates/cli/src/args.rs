@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use bench::{BenchArgs, BenchCommand, BenchFormat, KernelsArgs};
 pub(crate) use files::{ConvertArgs, ImatrixArgs, MatrixType, QuantizeArgs};
-pub(crate) use model::{CacheType, InstructionSet, LoadHow, ModelArgs};
+pub(crate) use model::{ActivationKind, CacheType, InstructionSet, LoadHow, ModelArgs};
 pub(crate) use sampling::SamplingArgs;
 pub(crate) use server::ServerArgs;
 

@@ -11,7 +11,9 @@ use perigee_placement::Rule;
 use perigee_topology::Machine;
 use serde::Deserialize;
 
-use crate::args::{CacheType, InstructionSet, LoadHow, ModelArgs, SamplingArgs, ServerArgs};
+use crate::args::{
+    ActivationKind, CacheType, InstructionSet, LoadHow, ModelArgs, SamplingArgs, ServerArgs,
+};
 
 /// The settings file: the same names as the long options, in three sections.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -64,6 +66,7 @@ pub(crate) struct ModelSettings {
     pub(crate) kv: KvKind,
     pub(crate) rules: Vec<Rule>,
     pub(crate) load: LoadHow,
+    pub(crate) activations: ActivationKind,
     pub(crate) deterministic: bool,
 }
 
@@ -139,6 +142,7 @@ impl ModelSettings {
             kv,
             rules,
             load: args.load.unwrap_or_default(),
+            activations: args.activations.unwrap_or_default(),
             deterministic: args.deterministic,
         })
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use perigee_arch::{Config, Inventory, KvKind};
 use perigee_gguf::Gguf;
-use perigee_model::{Deepseek2, LoadMode, LoadOptions, Observer};
+use perigee_model::{Activations, Deepseek2, LoadMode, LoadOptions, Observer};
 use perigee_tokenizer::Tokenizer;
 use perigee_topology::Machine;
 
@@ -127,7 +127,11 @@ pub(crate) fn load_opened(
         ubatch: settings.ubatch,
         max_output_rows: needs.output_rows.min(settings.ubatch.max(needs.parallel)),
         deterministic: settings.deterministic,
-        load: decide_load(settings.load, packed, kv, Machine::available_memory()),
+        load: decide_load(
+            (settings.load, settings.activations.activations()),
+            (packed, kv),
+            Machine::available_memory(),
+        )?,
         observer,
     };
     let n_params = gguf
@@ -151,11 +155,22 @@ pub(crate) fn load_opened(
 const ROOM_TO_SPARE: u64 = 1 << 30;
 
 /// Where `packed` bytes of weights stay, beside `kv` bytes of KV cache.
-fn decide_load(how: LoadHow, packed: u64, kv: u64, available: Option<u64>) -> LoadMode {
+fn decide_load(
+    (how, activations): (LoadHow, Activations),
+    (packed, kv): (u64, u64),
+    available: Option<u64>,
+) -> Result<LoadMode> {
     let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
     let needed = packed.saturating_add(kv).saturating_add(ROOM_TO_SPARE);
-    match (how, available) {
-        (LoadHow::Map, _) => LoadMode::Map,
+    if activations == Activations::F32 {
+        ensure!(
+            how != LoadHow::Pack,
+            "--activations f32 decodes weights as they lie in the file; leave --load pack out"
+        );
+        return Ok(LoadMode::Map(activations));
+    }
+    Ok(match (how, available) {
+        (LoadHow::Map, _) => LoadMode::Map(activations),
         (LoadHow::Pack, _) => LoadMode::Pack,
         (LoadHow::Auto, Some(available)) if needed <= available => {
             tracing::info!(
@@ -173,9 +188,9 @@ fn decide_load(how: LoadHow, packed: u64, kv: u64, available: Option<u64>) -> Lo
                 gib(kv),
                 gib(available.unwrap_or(0)),
             );
-            LoadMode::Map
+            LoadMode::Map(activations)
         }
-    }
+    })
 }
 
 /// The context that the user asked for if its KV fits the machine, or the largest sensible one.
@@ -231,11 +246,24 @@ mod tests {
     #[test]
     fn weights_are_packed_when_they_fit_with_room_to_spare() {
         let gib = 1 << 30;
-        let decide = |how, available| decide_load(how, 10 * gib, 2 * gib, available);
+        let decide = |how, available| {
+            decide_load((how, Activations::Int8), (10 * gib, 2 * gib), available).unwrap()
+        };
+        let map = LoadMode::Map(Activations::Int8);
         assert_eq!(decide(LoadHow::Auto, Some(13 * gib)), LoadMode::Pack);
-        assert_eq!(decide(LoadHow::Auto, Some(13 * gib - 1)), LoadMode::Map);
-        assert_eq!(decide(LoadHow::Auto, None), LoadMode::Map);
+        assert_eq!(decide(LoadHow::Auto, Some(13 * gib - 1)), map);
+        assert_eq!(decide(LoadHow::Auto, None), map);
         assert_eq!(decide(LoadHow::Pack, Some(0)), LoadMode::Pack);
-        assert_eq!(decide(LoadHow::Map, Some(100 * gib)), LoadMode::Map);
+        assert_eq!(decide(LoadHow::Map, Some(100 * gib)), map);
+    }
+
+    #[test]
+    fn exact_activations_keep_weights_in_the_file() {
+        let decide = |how| decide_load((how, Activations::F32), (1, 1), Some(u64::MAX));
+        let map = LoadMode::Map(Activations::F32);
+        assert_eq!(decide(LoadHow::Auto).unwrap(), map);
+        assert_eq!(decide(LoadHow::Map).unwrap(), map);
+        let error = decide(LoadHow::Pack).unwrap_err().to_string();
+        assert!(error.contains("--load pack"), "{error}");
     }
 }

@@ -32,7 +32,7 @@ pub use float_ops::{
 };
 pub use latent::{LatentCache, LatentShape, Queries};
 pub use matmul::{At, matmul, matmul_all, matmul_stack, matmul_stack_transposed, scratch_len};
-pub use matrix::{Matrix, Stack};
+pub use matrix::{Activations, Matrix, Order, Stack};
 pub use measure::{ReadBandwidth, read_bandwidth};
 pub use packed::{
     KernelSpeed, clock_ghz, kernel_speed, pack, peak_macs_per_second, streamed_speed,

@@ -8,29 +8,31 @@ use perigee_quant::packed::{GROUP_ROWS, Layout};
 use crate::simd::{Isa, decode_row};
 
 /// How rows lie in memory.
-#[derive(Clone, Copy, Debug)]
-enum Order {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
     /// As in the file: one after another.
-    Rows,
-    /// In groups of 16.
-    Groups(&'static Layout),
+    File,
+    /// In groups of 16, in the layout of the type.
+    Packed,
 }
 
 impl Order {
     /// Rows that cannot be told apart without decoding.
-    fn unit_rows(&self) -> usize {
+    fn unit_rows(self) -> usize {
         match self {
-            Self::Rows => 1,
-            Self::Groups(_) => GROUP_ROWS,
+            Self::File => 1,
+            Self::Packed => GROUP_ROWS,
         }
     }
+}
 
-    fn layout(&self) -> Option<&'static Layout> {
-        match self {
-            Self::Rows => None,
-            Self::Groups(layout) => Some(layout),
-        }
-    }
+/// The numbers that quantised weights are multiplied with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activations {
+    /// Floats as they are; weights are decoded.
+    F32,
+    /// Integers of 8 bits with a scale per block, see [`perigee_quant::packed`].
+    Int8,
 }
 
 /// `n_rows` rows of `n_in` weights.
@@ -38,6 +40,7 @@ impl Order {
 pub struct Matrix<'a> {
     kind: QuantKind,
     order: Order,
+    activations: Activations,
     n_in: usize,
     n_rows: usize,
     /// Bytes of a row, or of a group of packed rows.
@@ -63,19 +66,37 @@ impl<'a> Matrix<'a> {
         self.n_rows
     }
 
-    /// Groups of packed rows.
+    /// Groups of 16 rows.
     pub(crate) fn n_groups(&self) -> usize {
         self.n_rows / GROUP_ROWS
     }
 
-    /// The layout of packed weights.
+    /// See [`Stack::layout`].
     pub(crate) fn layout(&self) -> Option<&'static Layout> {
-        self.order.layout()
+        Stack::from(*self).layout()
     }
 
-    /// A group of packed rows.
+    /// A group of 16 rows in either order.
     pub(crate) fn group(&self, group: usize) -> &'a [u8] {
-        &self.bytes[group * self.unit_bytes..][..self.unit_bytes]
+        let n_bytes = GROUP_ROWS / self.order.unit_rows() * self.unit_bytes;
+        &self.bytes[group * n_bytes..][..n_bytes]
+    }
+
+    /// The start of `scratch` as room for a packed group; `None` where that is too short.
+    pub(crate) fn room_to_pack<'s>(&self, scratch: &'s mut [f32]) -> Option<&'s mut [u8]> {
+        let n_bytes = self.kind.layout()?.group_bytes(self.n_in)?;
+        // SAFETY: any bytes are floats and floats are bytes, of a lesser alignment.
+        let (_, bytes, _) = unsafe { scratch.align_to_mut() };
+        bytes.get_mut(..n_bytes)
+    }
+
+    /// Packs a group of rows in the order of the file.
+    ///
+    /// # Panics
+    /// When the type has no layout, or `packed` is not a group of it.
+    pub(crate) fn pack_group(&self, group: usize, packed: &mut [u8]) {
+        let layout = self.kind.layout().expect("asked for by the caller");
+        layout.pack(self.kind, self.group(group), packed);
     }
 
     /// Decodes a row in the order of the file into `out: [n_in]`.
@@ -83,7 +104,7 @@ impl<'a> Matrix<'a> {
     /// # Panics
     /// When the weights are packed, or `out` has another length.
     pub fn dequantize_row(&self, row: usize, out: &mut [f32]) {
-        assert!(matches!(self.order, Order::Rows), "a packed row");
+        assert_eq!(self.order, Order::File, "a packed row");
         assert_eq!(out.len(), self.n_in);
         let start = row * self.unit_bytes;
         let bytes = &self.bytes[start..start + self.unit_bytes];
@@ -94,7 +115,7 @@ impl<'a> Matrix<'a> {
     /// file.
     pub(crate) fn floats(&self, rows: Range<usize>) -> Option<&'a [f32]> {
         let is_native = cfg!(target_endian = "little") && self.kind == QuantKind::F32;
-        if !is_native || !matches!(self.order, Order::Rows) {
+        if !is_native || self.order != Order::File {
             return None;
         }
         let bytes = &self.bytes[rows.start * self.unit_bytes..rows.end * self.unit_bytes];
@@ -107,12 +128,13 @@ impl<'a> Matrix<'a> {
     /// groups only.
     pub(crate) fn dequantize_rows(&self, rows: Range<usize>, out: &mut [f32]) {
         match self.order {
-            Order::Rows => {
+            Order::File => {
                 for (row, out) in rows.zip(out.chunks_exact_mut(self.n_in)) {
                     self.dequantize_row(row, out);
                 }
             }
-            Order::Groups(layout) => {
+            Order::Packed => {
+                let layout = self.kind.layout().expect("packed weights have one");
                 let groups = rows.start / GROUP_ROWS..rows.end / GROUP_ROWS;
                 assert_eq!(groups.len() * GROUP_ROWS, rows.len(), "rows {rows:?}");
                 for (group, out) in groups.zip(out.chunks_exact_mut(GROUP_ROWS * self.n_in)) {
@@ -128,6 +150,7 @@ impl<'a> Matrix<'a> {
 pub struct Stack<'a> {
     kind: QuantKind,
     order: Order,
+    activations: Activations,
     n_in: usize,
     n_items: usize,
     /// Bytes of a row, or of a group of packed rows.
@@ -140,7 +163,8 @@ pub struct Stack<'a> {
 }
 
 impl<'a> Stack<'a> {
-    /// `n_items` matrices of `n_rows` rows each, without gaps.
+    /// `n_items` matrices of `n_rows` rows each in the order of the file, without gaps, which meet
+    /// floats.
     ///
     /// # Panics
     /// When `bytes` has another size than that.
@@ -151,10 +175,10 @@ impl<'a> Stack<'a> {
         n_items: usize,
         bytes: &'a [u8],
     ) -> Self {
-        Self::in_order(kind, Order::Rows, (n_in, n_rows, n_items), bytes)
+        Self::in_order(kind, Order::File, (n_in, n_rows, n_items), bytes)
     }
 
-    /// The same with packed rows; `None` for a type without a layout, or a number of rows that
+    /// The same with packed rows, which meet integers; `None` for a type without a layout, or a number of rows that
     /// is no multiple of 16.
     ///
     /// # Panics
@@ -167,8 +191,18 @@ impl<'a> Stack<'a> {
         bytes: &'a [u8],
     ) -> Option<Self> {
         Self::packed_bytes(kind, n_in, n_rows, n_items)?;
-        let order = Order::Groups(kind.layout()?);
-        Some(Self::in_order(kind, order, (n_in, n_rows, n_items), bytes))
+        let shape = (n_in, n_rows, n_items);
+        let stack = Self::in_order(kind, Order::Packed, shape, bytes);
+        Some(stack.meeting(Activations::Int8))
+    }
+
+    /// The same weights with other activations. Only types with a layout meet integers, and only
+    /// matrices of whole groups of 16 rows.
+    pub fn meeting(self, activations: Activations) -> Self {
+        Self {
+            activations,
+            ..self
+        }
     }
 
     /// Bytes of `n_items` packed matrices; `None` where they cannot be packed.
@@ -194,8 +228,8 @@ impl<'a> Stack<'a> {
         bytes: &'a [u8],
     ) -> Self {
         let unit_bytes = match order {
-            Order::Rows => kind.row_bytes(n_in),
-            Order::Groups(layout) => layout.group_bytes(n_in),
+            Order::File => kind.row_bytes(n_in),
+            Order::Packed => kind.layout().and_then(|layout| layout.group_bytes(n_in)),
         };
         let n_units = (n_rows / order.unit_rows()).checked_mul(n_items);
         let size = unit_bytes.and_then(|unit| unit.checked_mul(n_units?));
@@ -208,6 +242,7 @@ impl<'a> Stack<'a> {
         Self {
             kind,
             order,
+            activations: Activations::F32,
             n_in,
             n_items,
             unit_bytes: unit_bytes.expect("the size was computed from it"),
@@ -244,12 +279,20 @@ impl<'a> Stack<'a> {
         self.kind
     }
 
-    /// The layout of packed weights.
-    pub(crate) fn layout(&self) -> Option<&'static Layout> {
-        self.order.layout()
+    /// The order of the rows.
+    pub(crate) fn order(&self) -> Order {
+        self.order
     }
 
-    /// Groups of packed rows of each matrix.
+    /// The layout whose arithmetic weights have that meet integers.
+    pub(crate) fn layout(&self) -> Option<&'static Layout> {
+        let layout = self.kind.layout()?;
+        let is_whole =
+            self.n_rows().is_multiple_of(GROUP_ROWS) && self.n_in.is_multiple_of(layout.block_len);
+        (self.activations == Activations::Int8 && is_whole).then_some(layout)
+    }
+
+    /// Groups of 16 rows of each matrix.
     pub(crate) fn n_groups(&self) -> usize {
         self.n_rows() / GROUP_ROWS
     }
@@ -278,6 +321,7 @@ impl<'a> Stack<'a> {
         Matrix {
             kind: self.kind,
             order: self.order,
+            activations: self.activations,
             n_in: self.n_in,
             n_rows: self.n_rows(),
             unit_bytes: self.unit_bytes,
@@ -291,6 +335,7 @@ impl<'a> From<Matrix<'a>> for Stack<'a> {
         Self {
             kind: matrix.kind,
             order: matrix.order,
+            activations: matrix.activations,
             n_in: matrix.n_in,
             n_items: 1,
             unit_bytes: matrix.unit_bytes,

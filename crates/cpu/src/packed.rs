@@ -1,6 +1,7 @@
-//! Dot products of packed weights with activations of 8 bits.
+//! Dot products of packed weights with activations of 8 bits, and of weights as files have them.
 //!
-//! `dot.rs` has the loops, once; `unpack.rs` the step that differs from type to type, once for
+//! `dot.rs` has the loops, once, and `rows.rs` those for rows in the order of the file;
+//! `unpack.rs` the step that differs from type to type, once for
 //! all instruction sets; `crate::simd` the instructions; `kernels.rs` the table of types. The
 //! numbers are those of `perigee_quant::packed`, to the last bit, on every instruction set.
 
@@ -10,6 +11,7 @@ mod experts;
 mod kernels;
 mod pack;
 mod product;
+mod rows;
 mod speed;
 mod unpack;
 

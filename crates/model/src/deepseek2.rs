@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use perigee_arch::{Config, Inventory};
-use perigee_cpu::{Absorbed, Expanded, Experts, LatentShape, Workers, scratch_len};
+use perigee_cpu::{Absorbed, Activations, Expanded, Experts, LatentShape, Workers, scratch_len};
 use perigee_gguf::{Gguf, Tensor};
 
 use crate::kv_cache::KvCache;
+use crate::linear::Linear;
 use crate::load::LoadOptions;
 use crate::workspace::Workspace;
 use crate::{Batch, BlockId, ForwardError, Limits, LoadError, Model};
@@ -80,12 +81,7 @@ impl Deepseek2 {
     /// Packs every weight that has a packed form. `progress(done, total)` counts bytes of the
     /// file.
     pub(crate) fn pack(&mut self, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<(), LoadError> {
-        let (linears, left): (Vec<_>, Vec<_>) = self
-            .weights
-            .multiplied()
-            .into_iter()
-            .partition(|linear| linear.packed_bytes().is_some());
-        warn_of_slow_types(left.iter().map(|linear| linear.tensor()));
+        let linears = with_layouts(self.weights.multiplied());
         // Beside activations of 8 bits, rounding in attention does not count.
         let rounded = !linears.is_empty();
         self.workspace.attention.absorbed.round(rounded);
@@ -101,10 +97,31 @@ impl Deepseek2 {
         Ok(())
     }
 
+    /// Multiplies weights that stay in the file with these.
+    pub(crate) fn meet(&mut self, activations: Activations) {
+        if activations == Activations::F32 {
+            return;
+        }
+        let linears = with_layouts(self.weights.multiplied());
+        let rounded = !linears.is_empty();
+        self.workspace.attention.absorbed.round(rounded);
+        for linear in linears {
+            linear.meet(activations);
+        }
+    }
+
     /// The threads of the forward pass.
     pub(crate) fn workers(&self) -> &Workers {
         &self.workers
     }
+}
+
+/// The weights that have a layout. Says which do not and are slow.
+fn with_layouts(linears: Vec<&mut Linear>) -> Vec<&mut Linear> {
+    let has_layout = |linear: &&mut Linear| linear.packed_bytes().is_some();
+    let (linears, left): (Vec<_>, Vec<_>) = linears.into_iter().partition(has_layout);
+    warn_of_slow_types(left.iter().map(|linear| linear.tensor()));
+    linears
 }
 
 /// Says which quantised types are decoded again and again because nothing faster is there.

@@ -17,6 +17,7 @@ pub use deepseek2::Deepseek2;
 pub use error::{ForwardError, LoadError};
 pub use load::{LoadMode, LoadOptions, load, packed_bytes};
 pub use observer::Observer;
+pub use perigee_cpu::Activations;
 
 /// What the engine needs to know to schedule.
 #[derive(Clone, Copy, Debug)]

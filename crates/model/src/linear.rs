@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use perigee_cpu::{Matrix, Stack, Workers, matmul_all, pack};
+use perigee_cpu::{Activations, Matrix, Stack, Workers, matmul_all, pack};
 use perigee_gguf::{Gguf, Tensor};
 use perigee_topology::{HugeBytes, Machine, Pool};
 
@@ -25,8 +25,12 @@ pub(crate) struct Linear {
 
 /// The memory of a weight.
 enum Storage {
-    /// The bytes of the file.
-    Mapped { gguf: Arc<Gguf>, tensor: Tensor },
+    /// The bytes of the file, and what they meet.
+    Mapped {
+        gguf: Arc<Gguf>,
+        tensor: Tensor,
+        activations: Activations,
+    },
     /// Rows interleaved for the kernels, in memory of our own.
     Packed { tensor: Tensor, bytes: HugeBytes },
 }
@@ -54,6 +58,7 @@ impl Linear {
             storage: Storage::Mapped {
                 gguf: Arc::clone(gguf),
                 tensor: tensor.clone(),
+                activations: Activations::F32,
             },
             observer: None,
         })
@@ -100,7 +105,7 @@ impl Linear {
         pool: &Pool,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<(), LoadError> {
-        let Storage::Mapped { gguf, tensor } = &self.storage else {
+        let Storage::Mapped { gguf, tensor, .. } = &self.storage else {
             return Ok(());
         };
         let Some(n_bytes) = self.packed_bytes() else {
@@ -123,6 +128,13 @@ impl Linear {
         Ok(())
     }
 
+    /// Multiplies the weight with these while it stays in the file.
+    pub(crate) fn meet(&mut self, with: Activations) {
+        if let Storage::Mapped { activations, .. } = &mut self.storage {
+            *activations = with;
+        }
+    }
+
     /// All matrices.
     pub(crate) fn stack(&self) -> Stack<'_> {
         let LinearShape {
@@ -131,8 +143,13 @@ impl Linear {
             n_items,
         } = self.shape;
         match &self.storage {
-            Storage::Mapped { gguf, tensor } => {
-                Stack::new(tensor.kind, n_in, n_out, n_items, gguf.bytes(tensor))
+            Storage::Mapped {
+                gguf,
+                tensor,
+                activations,
+            } => {
+                let bytes = gguf.bytes(tensor);
+                Stack::new(tensor.kind, n_in, n_out, n_items, bytes).meeting(*activations)
             }
             Storage::Packed { tensor, bytes } => {
                 Stack::packed(tensor.kind, n_in, n_out, n_items, bytes)

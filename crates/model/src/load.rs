@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use perigee_arch::{Config, Inventory, KvKind};
-use perigee_cpu::Stack;
+use perigee_cpu::{Activations, Stack};
 use perigee_gguf::{Gguf, Tensor};
 use perigee_placement::{Home, Plan};
 use perigee_topology::{Machine, Pool};
@@ -17,10 +17,10 @@ use crate::{Deepseek2, LoadError, Observer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoadMode {
-    /// In the mapped file, in file order, shared with the page cache.
-    Map,
-    /// In memory of the process, their rows interleaved for the fastest kernels; types without
-    /// a packed layout stay mapped.
+    /// In the mapped file, in file order, shared with the page cache, and met by these.
+    Map(Activations),
+    /// In memory of the process, their rows interleaved for the fastest kernels, and met by
+    /// integers; types without a packed layout stay mapped.
     Pack,
 }
 
@@ -71,7 +71,10 @@ pub fn load(
     let latent = latent_shape(&config, options.kv);
     let mut model = Deepseek2::new(&gguf, config, &inventory, latent, options)?;
     match options.load {
-        LoadMode::Map => touch_pages(&gguf, &inventory, model.workers().pool(), progress),
+        LoadMode::Map(activations) => {
+            model.meet(activations);
+            touch_pages(&gguf, &inventory, model.workers().pool(), progress);
+        }
         LoadMode::Pack => model.pack(progress)?,
     }
     Ok(model)

@@ -12,7 +12,7 @@ use perigee_gguf::{Gguf, TokenId};
 use perigee_quant::QuantKind;
 use perigee_testkit::{Synthetic, norms};
 
-use crate::{Batch, BlockId, Deepseek2, LoadMode, LoadOptions, Model, Outputs};
+use crate::{Activations, Batch, BlockId, Deepseek2, LoadMode, LoadOptions, Model, Outputs};
 
 /// Options for a test: one thread, 16 tokens a block.
 fn options() -> LoadOptions {
@@ -24,7 +24,7 @@ fn options() -> LoadOptions {
         ubatch: 512,
         max_output_rows: 512,
         deterministic: false,
-        load: LoadMode::Map,
+        load: LoadMode::Map(Activations::F32),
         observer: None,
     }
 }
@@ -39,8 +39,9 @@ fn model_from(gguf: &Arc<Gguf>, kv: QuantKind, options: &LoadOptions) -> Deepsee
         kind: kv,
     };
     let mut model = Deepseek2::new(gguf, config, &inventory, latent, options).unwrap();
-    if options.load == LoadMode::Pack {
-        model.pack(&|_, _| ()).unwrap();
+    match options.load {
+        LoadMode::Map(activations) => model.meet(activations),
+        LoadMode::Pack => model.pack(&|_, _| ()).unwrap(),
     }
     model
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use perigee_arch::{Config, KvKind};
 use perigee_gguf::TokenId;
-use perigee_model::{Batch, BlockId, LoadMode, LoadOptions, Model, Outputs, load};
+use perigee_model::{Activations, Batch, BlockId, LoadMode, LoadOptions, Model, Outputs, load};
 use perigee_placement::{Home, Plan};
 use perigee_quant::QuantKind;
 use perigee_testkit::{Kinds, Synthetic, shapes};
@@ -35,7 +35,11 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn a_hundred_decode_steps_allocate_nothing() {
-    for load in [LoadMode::Map, LoadMode::Pack] {
+    for load in [
+        LoadMode::Map(Activations::F32),
+        LoadMode::Map(Activations::Int8),
+        LoadMode::Pack,
+    ] {
         check(load);
     }
 }

@@ -44,22 +44,26 @@ use crate::importance::Magnitude;
 use crate::super_block::SUPER_BLOCK;
 
 /// The f16 at byte `offset`, as f32.
+#[inline]
 fn f16_at(block: &[u8], offset: usize) -> f32 {
     half::f16::from_le_bytes([block[offset], block[offset + 1]]).to_f32()
 }
 
 /// The u16 at byte `offset`.
+#[inline]
 fn u16_at(block: &[u8], offset: usize) -> u16 {
     u16::from_le_bytes([block[offset], block[offset + 1]])
 }
 
 /// The u32 at byte `offset`.
+#[inline]
 fn u32_at(block: &[u8], offset: usize) -> u32 {
     let bytes = &block[offset..offset + 4];
     u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }
 
 /// The low nibble of a byte for `half` 0, the high one for 1.
+#[inline]
 fn nibble(byte: u8, half: usize) -> u8 {
     byte >> (4 * half) & 15
 }

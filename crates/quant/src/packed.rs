@@ -41,9 +41,12 @@ pub use arithmetic::dot_row;
 pub use codes::Codes;
 pub use grid::{Grid, Steps};
 pub use indices::{Indices, Marks};
-pub(crate) use planes::Plane;
+pub use planes::Plane;
+
+use half::f16;
 
 use crate::QuantKind;
+use crate::formats::mxfp4::half_power;
 
 /// Rows of a group.
 pub const GROUP_ROWS: usize = 16;
@@ -113,9 +116,9 @@ pub struct Layout {
     pub factor: f32,
     /// Integer scales.
     pub sub_scales: SubScales,
-    /// Where the bits of codes are in a block of the file; empty where `head` and `set_head` see
-    /// to the codes.
-    pub(crate) planes: &'static [Plane],
+    /// Where the bits of codes are in a block of the file; empty where
+    /// [`take_head`](Self::take_head) sees to the codes.
+    pub planes: &'static [Plane],
     /// Takes the rest of a block of the file apart. Codes are zeros before.
     pub(crate) head: fn(&[u8], &mut Parts),
     /// Puts it back.
@@ -124,21 +127,24 @@ pub struct Layout {
 
 /// One block of one row, taken apart.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Parts {
-    /// Bits of the block's scale; of the row's for types that have that.
-    pub(crate) d: u32,
+pub struct Parts {
+    /// Bits of the block's scale, for types that have one per block.
+    pub d: u32,
     /// Bits of the f16 scale of minima.
-    pub(crate) dmin: u16,
-    pub(crate) scales: [i8; 16],
-    pub(crate) mins: [u8; 16],
+    pub dmin: u16,
+    /// Integer scales of the sub-blocks.
+    pub scales: [i8; 16],
+    /// Integer minima of the sub-blocks.
+    pub mins: [u8; 16],
     /// Bit k: the values of sub-block k are shifted.
-    pub(crate) flags: u16,
+    pub flags: u16,
     /// Per column, or per pair of columns in the first half.
-    pub(crate) codes: [u8; SUPER_BLOCK],
+    pub codes: [u8; SUPER_BLOCK],
 }
 
 impl Parts {
-    pub(crate) const EMPTY: Self = Self {
+    /// To be filled by [`Layout::take_head`].
+    pub const EMPTY: Self = Self {
         d: 0,
         dmin: 0,
         scales: [0; 16],
@@ -339,14 +345,70 @@ impl Layout {
     }
 
     /// One block of a file's row into its parts.
-    pub(crate) fn take_apart(&self, block: &[u8], parts: &mut Parts) {
+    fn take_apart(&self, block: &[u8], parts: &mut Parts) {
         let n = self.codes.per_chunk();
         parts.codes[..self.block_len / CHUNK_LEN * n].fill(0);
-        (self.head)(block, parts);
+        self.take_head(block, parts);
         for chunk in 0..self.block_len / CHUNK_LEN {
             let codes = &mut parts.codes[chunk * n..(chunk + 1) * n];
             for plane in self.planes {
                 plane.read(block, chunk, codes);
+            }
+        }
+    }
+
+    /// What a block of a file's row has beside the codes in [`planes`](Self::planes); to be compiled
+    /// for the instruction set of its caller.
+    ///
+    /// # Panics
+    /// When `block` is shorter than a block of the type.
+    #[inline(always)]
+    pub fn take_head(&self, block: &[u8], parts: &mut Parts) {
+        if self.planes.is_empty() {
+            parts.codes = [0; SUPER_BLOCK];
+        }
+        (self.head)(block, parts);
+    }
+
+    /// The float scale of a block in parts, of a row that begins with `meta`.
+    #[inline(always)]
+    pub fn block_scale(&self, meta: &[u8], parts: &Parts) -> f32 {
+        let scale = match self.scale {
+            Scale::F16 => f16::from_bits(parts.d as u16).to_f32(),
+            Scale::Exponent => half_power(parts.d as u8),
+            Scale::RowF16 => f16::from_le_bytes([meta[0], meta[1]]).to_f32(),
+            Scale::RowF32 => f32::from_le_bytes([meta[0], meta[1], meta[2], meta[3]]),
+        };
+        scale * self.factor
+    }
+
+    /// The float scale of its minima.
+    #[inline(always)]
+    pub fn min_scale(&self, parts: &Parts) -> f32 {
+        f16::from_bits(parts.dmin).to_f32()
+    }
+
+    /// The value of a column of a block in parts, unshifted.
+    pub fn value(&self, parts: &Parts, column: usize) -> i32 {
+        let index = match self.codes {
+            Codes::Pairs => usize::from(parts.codes[column / 2]) + 32 * (column % 2),
+            Codes::Trellis(indices) => return trellis::value(&indices, &parts.codes, column),
+            Codes::Grid(grid) => return grid.value(self.values, &parts.codes, column),
+            _ => usize::from(parts.codes[column]),
+        };
+        i32::from(self.values[index])
+    }
+
+    /// The values of all columns of a block in parts, unshifted.
+    #[inline(always)]
+    pub fn values(&self, parts: &Parts, out: &mut [i8; SUPER_BLOCK]) {
+        match &self.codes {
+            Codes::Grid(grid) => grid.values(self.values, &parts.codes, out),
+            Codes::Trellis(indices) => trellis::values(indices, &parts.codes, out),
+            _ => {
+                for (column, out) in out[..self.block_len].iter_mut().enumerate() {
+                    *out = self.value(parts, column) as i8;
+                }
             }
         }
     }

@@ -75,6 +75,9 @@ pub(crate) struct KernelsArgs {
     /// Types to measure, comma separated [default: all with packed kernels]
     #[arg(long, value_name = "TYPE,…", value_delimiter = ',')]
     pub(crate) types: Vec<String>,
+    /// Measure weights as they lie in a file (--load map) instead of packed ones
+    #[arg(long)]
+    pub(crate) mapped: bool,
     /// Columns (tokens) that share the weights, comma separated
     #[arg(
         long,

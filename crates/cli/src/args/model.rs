@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use perigee_cpu::Isa;
+use perigee_cpu::{Activations, Isa};
 use serde::Deserialize;
 
 /// Options of every command that loads a model; `[model]` in the configuration file.
@@ -52,6 +52,10 @@ pub(crate) struct ModelArgs {
     /// packed when they fit with room to spare (--no-mmap and --mmap mean pack and map) [default: auto]
     #[arg(long, value_name = "HOW", env = "PERIGEE_LOAD")]
     pub(crate) load: Option<LoadHow>,
+    /// What quantised weights are multiplied with: activations rounded to 8 bits (int8), or as they
+    /// are (f32), which is exact, slow and of use to compare [default: int8]
+    #[arg(long, value_name = "TYPE", env = "PERIGEE_ACTIVATIONS")]
+    pub(crate) activations: Option<ActivationKind>,
     /// Instructions that the kernels use, to compare them [default: the best of this CPU]
     #[arg(long, value_name = "SET", env = "PERIGEE_ISA")]
     pub(crate) isa: Option<InstructionSet>,
@@ -68,6 +72,25 @@ pub(crate) enum LoadHow {
     Auto,
     Map,
     Pack,
+}
+
+/// The numbers that quantised weights are multiplied with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ActivationKind {
+    #[default]
+    Int8,
+    F32,
+}
+
+impl ActivationKind {
+    /// The kernels' name for it.
+    pub(crate) fn activations(self) -> Activations {
+        match self {
+            Self::Int8 => Activations::Int8,
+            Self::F32 => Activations::F32,
+        }
+    }
 }
 
 /// Instruction sets of the kernels.
@@ -129,6 +152,7 @@ impl ModelArgs {
             n_cpu_moe: self.n_cpu_moe.or(file.n_cpu_moe),
             gpu_layers: self.gpu_layers.or(file.gpu_layers),
             load: self.load.or(file.load),
+            activations: self.activations.or(file.activations),
             isa: self.isa.or(file.isa),
             deterministic: self.deterministic || file.deterministic,
         }

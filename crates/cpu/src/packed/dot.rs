@@ -4,6 +4,7 @@
 //! There are no software prefetches: a group is one linear stream, which the hardware follows;
 //! prefetching 0.5 to 8 KB ahead cost a tenth of the speed of one core on Zen 4.
 
+use perigee_quant::QuantKind;
 use perigee_quant::packed::{GROUP_ROWS, Layout, Scale, SubScales};
 
 use super::unpack::{Unpack, is_signed};
@@ -11,6 +12,8 @@ use crate::simd::quads::Quads;
 
 /// A type with a packed layout.
 pub(super) trait Format {
+    /// The type.
+    const KIND: QuantKind;
     /// Its layout.
     const LAYOUT: &'static Layout;
     /// How its codes are unpacked.

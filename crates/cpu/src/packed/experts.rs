@@ -6,8 +6,7 @@ use perigee_quant::packed::{Form, GROUP_ROWS};
 use perigee_topology::DisjointMut;
 
 use super::activations::{Rows, Wanted};
-use super::kernels::Kernel;
-use super::product::{best_kernel, for_products, groups_per_task};
+use super::product::{Kernels, for_products, groups_per_task};
 use crate::experts::{ExpertGroups, ExpertPart, Experts};
 use crate::{Stack, Workers, silu_mul};
 
@@ -37,13 +36,13 @@ pub(crate) fn packed_gate_up<const N: usize>(
         let job = GateUp {
             experts,
             groups,
-            kernels: [best_kernel(&experts.gate), best_kernel(&experts.up)],
+            kernels: [Kernels::of(&experts.gate), Kernels::of(&experts.up)],
             x: rows.next().expect("rows for each part"),
             out: DisjointMut::new(part.activations),
         };
         (first_task, tasks_per_expert, per_task, job)
     });
-    workers.pool().for_each(n_tasks, &|task| {
+    workers.for_each(n_tasks, &|task, scratch| {
         let is_after = |(first_task, ..): &(usize, _, _, _)| *first_task <= task;
         let i = jobs.iter().rposition(is_after).expect("the first is 0");
         let (first_task, tasks_per_expert, per_task, job) = &jobs[i];
@@ -52,7 +51,7 @@ pub(crate) fn packed_gate_up<const N: usize>(
         let first = task % tasks_per_expert * per_task;
         let end = job.experts.gate.n_groups().min(first + per_task);
         // SAFETY: each index is one range of groups of one expert of one part.
-        unsafe { job.run(expert, first..end) };
+        unsafe { job.run(expert, first..end, scratch) };
     });
 }
 
@@ -64,7 +63,7 @@ fn form(stack: &Stack<'_>) -> Form {
 struct GateUp<'a> {
     experts: Experts<'a>,
     groups: &'a ExpertGroups,
-    kernels: [Kernel; 2],
+    kernels: [Kernels; 2],
     x: [Rows<'a>; 2],
     out: DisjointMut<'a, f32>,
 }
@@ -74,7 +73,7 @@ impl GateUp<'_> {
     ///
     /// # Safety
     /// While one task runs, no other has the same groups of the same expert.
-    unsafe fn run(&self, expert: usize, row_groups: Range<usize>) {
+    unsafe fn run(&self, expert: usize, row_groups: Range<usize>, scratch: &mut [f32]) {
         let n_rows = self.experts.gate.n_rows();
         let (gate, up) = (self.experts.gate.item(expert), self.experts.up.item(expert));
         let pairs = self.groups.pairs(expert);
@@ -91,12 +90,13 @@ impl GateUp<'_> {
                     unsafe { self.out.range(start(j), GROUP_ROWS) }.copy_from_slice(sums);
                 }
             };
+            let weights = (&gate, one.clone());
             for_products(
                 &self.kernels[0],
-                &gate,
-                one.clone(),
+                weights,
                 tokens.len(),
                 &columns,
+                scratch,
                 store,
             );
             let columns = |j: usize| up_x.row(tokens[j] as usize);
@@ -106,7 +106,15 @@ impl GateUp<'_> {
                     silu_mul(unsafe { self.out.range(start(j), GROUP_ROWS) }, sums);
                 }
             };
-            for_products(&self.kernels[1], &up, one, tokens.len(), &columns, multiply);
+            let weights = (&up, one);
+            for_products(
+                &self.kernels[1],
+                weights,
+                tokens.len(),
+                &columns,
+                scratch,
+                multiply,
+            );
         }
     }
 }
@@ -140,16 +148,16 @@ pub(crate) fn packed_down<const N: usize>(
     let n_pairs: usize = parts.iter().map(|part| part.groups.n_pairs()).sum();
     let mean_in = n_macs / n_pairs.max(1);
     let per_task = groups_per_task(workers, mean_in, n_pairs, (1, n_groups));
-    let kernels = parts.each_ref().map(|part| best_kernel(&part.experts.down));
+    let kernels = parts.each_ref().map(|part| Kernels::of(&part.experts.down));
     let y = DisjointMut::new(y);
-    let body = |task: usize| {
+    let body = |task: usize, scratch: &mut [f32]| {
         let these = task * per_task..n_groups.min((task + 1) * per_task);
         let columns = (these.start * GROUP_ROWS, these.len() * GROUP_ROWS);
         for token in 0..n_tokens {
             // SAFETY: these columns of `y` belong to this task.
             unsafe { y.range(token * hidden + columns.0, columns.1) }.fill(0.0);
         }
-        for ((part, kernel), [rows]) in parts.iter().zip(&kernels).zip(&rows) {
+        for ((part, kernels), [rows]) in parts.iter().zip(&kernels).zip(&rows) {
             let groups = part.groups;
             for &expert in groups.active() {
                 let down = part.experts.down.item(expert as usize);
@@ -167,9 +175,10 @@ pub(crate) fn packed_down<const N: usize>(
                     }
                 };
                 let column = |j: usize| rows.row(pairs.start + j);
-                for_products(kernel, &down, these.clone(), pairs.len(), &column, add);
+                let weights = (&down, these.clone());
+                for_products(kernels, weights, pairs.len(), &column, scratch, add);
             }
         }
     };
-    workers.pool().for_each(n_groups.div_ceil(per_task), &body);
+    workers.for_each(n_groups.div_ceil(per_task), &body);
 }

@@ -4,21 +4,23 @@ use perigee_quant::QuantKind;
 use perigee_quant::packed::{GROUP_ROWS, Layout};
 
 use super::dot::{Format, dot_group, dot_registers};
+use super::rows::dot_rows;
 use super::unpack::{Bits2, Bits3, Bits4, Bits5, Bits6, Bits8, Nibbles, Pairs, Points, Sequences};
+use crate::matrix::Order;
 use crate::simd::isa::Isa;
 use crate::simd::quads::Scalar;
 
 /// Most rows of activations that a kernel takes.
 pub(crate) const MAX_COLUMNS: usize = 8;
 
-/// Dot products of a group of 16 rows with N rows of activations.
+/// Dot products of 16 rows with N rows of activations.
 ///
 /// # Safety
 /// See [`Kernel::dot`].
 type Dot<const N: usize> =
     unsafe fn(*const u8, usize, &[*const u8; N], &mut [[f32; GROUP_ROWS]; N]);
 
-/// The kernels of a type on an instruction set.
+/// The kernels of a type and order on an instruction set.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernel {
     one: Dot<1>,
@@ -33,9 +35,9 @@ impl Kernel {
     /// [`MAX_COLUMNS`] rows of activations.
     ///
     /// # Safety
-    /// The kernel is one of an instruction set that the CPU has; `group` points to a group of
-    /// `n_in` columns in the layout of its type, and each of `x` to a row of activations of
-    /// that length in the layout's form.
+    /// The kernel is one of an instruction set that the CPU has; `group` points to 16 rows of
+    /// `n_in` columns in its order, packed or as in a file, and each of `x` to a row of
+    /// activations of that length in the form of the type's layout.
     pub(crate) unsafe fn dot(
         &self,
         group: *const u8,
@@ -85,6 +87,38 @@ impl<F: Format> Of<F> {
         eight: None,
     };
 
+    const SCALAR_ROWS: Kernel = Kernel {
+        one: dot_rows::<Scalar, F, 1>,
+        two: dot_rows::<Scalar, F, 2>,
+        four: dot_rows::<Scalar, F, 4>,
+        eight: None,
+    };
+
+    /// For rows in the order of the file.
+    fn rows_on(isa: Isa) -> Kernel {
+        match isa {
+            Isa::Scalar => Self::SCALAR_ROWS,
+            // Taking blocks apart is most of the work, so that AVX-VNNI would gain nothing.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::AvxVnni => Kernel {
+                one: x86::avx2_rows::<F, 1>,
+                two: x86::avx2_rows::<F, 2>,
+                four: x86::avx2_rows::<F, 4>,
+                eight: None,
+            },
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => Kernel {
+                one: x86::avx512_rows::<F, 1>,
+                two: x86::avx512_rows::<F, 2>,
+                four: x86::avx512_rows::<F, 4>,
+                eight: None,
+            },
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => Self::SCALAR_ROWS,
+        }
+    }
+
+    /// For packed rows.
     fn on(isa: Isa) -> Kernel {
         match isa {
             Isa::Scalar => Self::SCALAR,
@@ -134,21 +168,15 @@ pub(super) unsafe fn peak(isa: Isa, rounds: usize) -> usize {
     }
 }
 
-/// [`dot_group`] in functions that may use an instruction set.
+/// [`dot_group`] and [`dot_rows`] in functions that may use an instruction set.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Format, GROUP_ROWS, dot_group, dot_registers};
+    use super::{Format, GROUP_ROWS, dot_group, dot_registers, dot_rows};
     use crate::simd::quads_avx2::Avx2;
     use crate::simd::quads_avx512::Avx512;
 
     macro_rules! enabled {
-        ($name:ident, $peak:ident, $features:literal, $simd:ty) => {
-            #[target_feature(enable = $features)]
-            pub(super) unsafe fn $peak(rounds: usize) -> usize {
-                // SAFETY: this function has the instruction set.
-                unsafe { dot_registers::<$simd>(rounds) }
-            }
-
+        ($name:ident, $dot:ident, $features:literal, $simd:ty) => {
             #[target_feature(enable = $features)]
             pub(super) unsafe fn $name<F: Format, const N: usize>(
                 group: *const u8,
@@ -158,14 +186,35 @@ mod x86 {
             ) {
                 // SAFETY: this function has the instruction set; the rest is promised by the
                 // caller.
-                unsafe { dot_group::<$simd, F, N>(group, n_in, x, y) }
+                unsafe { $dot::<$simd, F, N>(group, n_in, x, y) }
+            }
+        };
+        ($name:ident, $features:literal, $simd:ty) => {
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn $name(rounds: usize) -> usize {
+                // SAFETY: this function has the instruction set.
+                unsafe { dot_registers::<$simd>(rounds) }
             }
         };
     }
-    enabled!(avx2, avx2_peak, "avx2,fma,f16c", Avx2<false>);
-    enabled!(avx_vnni, avx_vnni_peak, "avx2,fma,f16c,avxvnni", Avx2<true>);
+    enabled!(avx2, dot_group, "avx2,fma,f16c", Avx2<false>);
+    enabled!(avx2_rows, dot_rows, "avx2,fma,f16c", Avx2<false>);
+    enabled!(avx2_peak, "avx2,fma,f16c", Avx2<false>);
+    enabled!(avx_vnni, dot_group, "avx2,fma,f16c,avxvnni", Avx2<true>);
+    enabled!(avx_vnni_peak, "avx2,fma,f16c,avxvnni", Avx2<true>);
     enabled!(
         avx512,
+        dot_group,
+        "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi",
+        Avx512
+    );
+    enabled!(
+        avx512_rows,
+        dot_rows,
+        "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi",
+        Avx512
+    );
+    enabled!(
         avx512_peak,
         "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi",
         Avx512
@@ -177,6 +226,7 @@ macro_rules! formats {
         $(
             struct $kind;
             impl Format for $kind {
+                const KIND: QuantKind = QuantKind::$kind;
                 const LAYOUT: &'static Layout = match QuantKind::$kind.layout() {
                     Some(layout) => layout,
                     None => panic!("a type with kernels has a layout"),
@@ -185,10 +235,14 @@ macro_rules! formats {
             }
         )*
 
-        /// The kernels of a type on an instruction set; `None` for types without a layout.
-        pub(crate) fn kernel(kind: QuantKind, isa: Isa) -> Option<Kernel> {
-            match kind {
-                $(QuantKind::$kind => Some(Of::<$kind>::on(isa)),)*
+        /// The kernels of a type and order on an instruction set; `None` for types without a
+        /// layout.
+        pub(crate) fn kernel(kind: QuantKind, order: Order, isa: Isa) -> Option<Kernel> {
+            match (kind, order) {
+                $(
+                    (QuantKind::$kind, Order::Packed) => Some(Of::<$kind>::on(isa)),
+                    (QuantKind::$kind, Order::File) => Some(Of::<$kind>::rows_on(isa)),
+                )*
                 _ => None,
             }
         }

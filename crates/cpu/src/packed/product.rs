@@ -8,7 +8,7 @@ use perigee_topology::DisjointMut;
 use super::kernels::{Kernel, MAX_COLUMNS, kernel};
 use crate::matmul::At;
 use crate::simd::isa::Isa;
-use crate::{Matrix, Stack, Workers};
+use crate::{Matrix, Order, Stack, Workers};
 
 /// Multiplications that are worth a task: 8 µs of memory at 14 GB/s and 8 bits.
 const LEAST_TASK_MACS: usize = 100_000;
@@ -22,9 +22,29 @@ const MOST_GROUPS: usize = 8;
 /// Activations that stay in the second-level cache while they meet the groups of a task.
 const TILE_BYTES: usize = 256 << 10;
 
-/// The kernels for packed weights on this machine.
-pub(super) fn best_kernel(stack: &Stack<'_>) -> Kernel {
-    kernel(stack.kind(), Isa::best()).expect("packed weights have kernels")
+/// Columns for which rows in the order of the file are packed first: packing costs as much as the
+/// faster kernels save with some 25.
+const WORTH_PACKING: usize = 32;
+
+/// The kernels of a matrix on this machine.
+pub(super) struct Kernels {
+    own: Kernel,
+    /// For rows in the order of the file those of packed ones.
+    packed: Option<Kernel>,
+}
+
+impl Kernels {
+    /// For weights that meet integers.
+    pub(super) fn of(stack: &Stack<'_>) -> Self {
+        let kernel = |order| {
+            let kernel = kernel(stack.kind(), order, Isa::best());
+            kernel.expect("types with a layout have kernels")
+        };
+        Self {
+            own: kernel(stack.order()),
+            packed: (stack.order() == Order::File).then(|| kernel(Order::Packed)),
+        }
+    }
 }
 
 /// Groups of a task of a loop over `n_items` matrices of `n_groups` each, whose weights meet
@@ -50,39 +70,53 @@ fn columns_per_tile(n_in: usize) -> usize {
 /// Calls `body(group, first, y)` with the dot products `y[j][r]` of row r of the group and
 /// column `first + j`, for all the groups and columns, up to 8 columns at a time.
 ///
-/// `column(i)` is a row of `n_in` activations in the form of the matrix.
+/// `column(i)` is a row of `n_in` activations in the form of the matrix. Rows in the order of the
+/// file are packed in `scratch` if that is worth it and there is room.
 pub(super) fn for_products(
-    kernel: &Kernel,
-    matrix: &Matrix<'_>,
-    groups: Range<usize>,
+    kernels: &Kernels,
+    (matrix, groups): (&Matrix<'_>, Range<usize>),
     n_columns: usize,
     column: &dyn Fn(usize) -> *const u8,
+    scratch: &mut [f32],
     mut body: impl FnMut(usize, usize, &mut [[f32; GROUP_ROWS]]),
 ) {
     let n_in = matrix.n_in();
+    let mut run = |kernel: &Kernel, weights: *const u8, group: usize, columns: Range<usize>| {
+        for first in columns.clone().step_by(MAX_COLUMNS) {
+            let n = MAX_COLUMNS.min(columns.end - first);
+            let mut x = [std::ptr::null(); MAX_COLUMNS];
+            for (j, x) in x[..n].iter_mut().enumerate() {
+                *x = column(first + j);
+            }
+            let mut y = [[0.0; GROUP_ROWS]; MAX_COLUMNS];
+            // SAFETY: the kernel is one of this CPU (`Kernels::of`); the weights are a whole
+            // group of `n_in` columns in its order, and the columns are whole rows of
+            // activations in the form of the layout (`Rounded::fill` with that form and length).
+            unsafe { kernel.dot(weights, n_in, &x[..n], &mut y[..n]) };
+            body(group, first, &mut y[..n]);
+        }
+    };
+    if let Some(packed) = &kernels.packed
+        && n_columns >= WORTH_PACKING
+        && let Some(room) = matrix.room_to_pack(scratch)
+    {
+        for group in groups {
+            matrix.pack_group(group, room);
+            run(packed, room.as_ptr(), group, 0..n_columns);
+        }
+        return;
+    }
     let tile = columns_per_tile(n_in);
     for start in (0..n_columns).step_by(tile) {
-        let end = n_columns.min(start + tile);
+        let columns = start..n_columns.min(start + tile);
         for group in groups.clone() {
             let weights = matrix.group(group).as_ptr();
-            for first in (start..end).step_by(MAX_COLUMNS) {
-                let n = MAX_COLUMNS.min(end - first);
-                let mut x = [std::ptr::null(); MAX_COLUMNS];
-                for (j, x) in x[..n].iter_mut().enumerate() {
-                    *x = column(first + j);
-                }
-                let mut y = [[0.0; GROUP_ROWS]; MAX_COLUMNS];
-                // SAFETY: the kernel is one of this CPU (`best_kernel`); the matrix has whole
-                // groups of `n_in` columns, and the columns are whole rows of activations in
-                // the form of the layout (`Rounded::fill` with that form and length).
-                unsafe { kernel.dot(weights, n_in, &x[..n], &mut y[..n]) };
-                body(group, first, &mut y[..n]);
-            }
+            run(&kernels.own, weights, group, columns.clone());
         }
     }
 }
 
-/// `y[t, h, o] = Σ_i w[h][o, i] · x[t, h, i]` with packed matrices; see
+/// `y[t, h, o] = Σ_i w[h][o, i] · x[t, h, i]` with matrices that meet integers; see
 /// [`matmul_stack`](crate::matmul_stack).
 pub(crate) fn product(
     workers: &Workers,
@@ -99,22 +133,22 @@ pub(crate) fn product(
     let per_task = groups_per_task(workers, n_in, n_tokens, (n_items, w.n_groups()));
     let n_tasks = w.n_groups().div_ceil(per_task);
     let job = Job {
-        kernel: best_kernel(&w),
+        kernels: Kernels::of(&w),
         n_tokens,
         y: DisjointMut::new(y),
         y_at,
     };
-    workers.pool().for_each(n_tasks * n_items, &|task| {
+    workers.for_each(n_tasks * n_items, &|task, scratch| {
         let (item, first) = (task / n_tasks, task % n_tasks * per_task);
         let groups = first..w.n_groups().min(first + per_task);
         let column = |t: usize| rows.row(t * n_items + item);
         // SAFETY: each index is one range of groups of one item, and `y_at` keeps items and tokens
         // apart (asserted by the caller).
-        unsafe { job.run(&w.item(item), item, groups, &column) };
+        unsafe { job.run((&w.item(item), groups), item, &column, scratch) };
     });
 }
 
-/// `y[t, o] = Σ_i w[o, i] · x[t, i]` with several packed matrices, as one list of tasks; see
+/// `y[t, o] = Σ_i w[o, i] · x[t, i]` with several such matrices, as one list of tasks; see
 /// [`matmul_all`](crate::matmul_all).
 pub(crate) fn product_all<const N: usize>(
     workers: &Workers,
@@ -139,27 +173,27 @@ pub(crate) fn product_all<const N: usize>(
             item: 0,
         };
         let job = Job {
-            kernel: best_kernel(&w.into()),
+            kernels: Kernels::of(&w.into()),
             n_tokens,
             y: DisjointMut::new(y),
             y_at,
         };
         (first_task, w, job)
     });
-    workers.pool().for_each(n_tasks, &|task| {
+    workers.for_each(n_tasks, &|task, scratch| {
         let is_after = |(first_task, ..): &(usize, _, _)| *first_task <= task;
         let i = jobs.iter().rposition(is_after).expect("the first is 0");
         let (first_task, w, job) = &jobs[i];
         let first = (task - first_task) * per_task;
         let groups = first..w.n_groups().min(first + per_task);
         // SAFETY: each index is one range of groups of one matrix, whose tokens are whole rows.
-        unsafe { job.run(w, 0, groups, &|t| rows[i][0].row(t)) };
+        unsafe { job.run((w, groups), 0, &|t| rows[i][0].row(t), scratch) };
     });
 }
 
 /// What the tasks of a product share.
 struct Job<'a> {
-    kernel: Kernel,
+    kernels: Kernels,
     n_tokens: usize,
     y: DisjointMut<'a, f32>,
     y_at: At,
@@ -173,10 +207,10 @@ impl Job<'_> {
     /// tokens apart.
     unsafe fn run(
         &self,
-        matrix: &Matrix<'_>,
+        weights: (&Matrix<'_>, Range<usize>),
         item: usize,
-        groups: Range<usize>,
         column: &dyn Fn(usize) -> *const u8,
+        scratch: &mut [f32],
     ) {
         let store = |group: usize, t: usize, sums: &mut [[f32; GROUP_ROWS]]| {
             for (t, sums) in (t..).zip(sums) {
@@ -185,6 +219,13 @@ impl Job<'_> {
                 unsafe { self.y.range(start, GROUP_ROWS) }.copy_from_slice(sums);
             }
         };
-        for_products(&self.kernel, matrix, groups, self.n_tokens, column, store);
+        for_products(
+            &self.kernels,
+            weights,
+            self.n_tokens,
+            column,
+            scratch,
+            store,
+        );
     }
 }

@@ -8,8 +8,9 @@ use perigee_topology::HugeBytes;
 
 use super::activations::Rounded;
 use super::kernels::{MAX_COLUMNS, kernel, peak};
+use crate::matrix::Order;
 use crate::simd::isa::Isa;
-use crate::{Stack, Workers, matmul_stack, pack};
+use crate::{Activations, Stack, Workers, matmul_stack, pack};
 
 /// Columns of the measured matrices: the intermediate size of a Kimi expert.
 const N_IN: usize = 2048;
@@ -23,14 +24,14 @@ const DISTINCT_GROUPS: usize = 16;
 pub struct KernelSpeed {
     /// Weights that met all their columns.
     pub weights: f64,
-    /// Packed bytes of those.
+    /// Bytes of those.
     pub bytes: f64,
     /// Time of the fastest pass, in seconds.
     pub seconds: f64,
 }
 
 impl KernelSpeed {
-    /// Packed bytes per second / 10⁹.
+    /// Bytes of weights per second / 10⁹.
     pub fn gb_s(&self) -> f64 {
         self.bytes / self.seconds / 1e9
     }
@@ -44,19 +45,19 @@ impl KernelSpeed {
 /// Measures one core on weights in its second-level cache for about `budget`; `None` for types
 /// without a packed layout or an instruction set that the CPU does not have.
 pub fn kernel_speed(
-    kind: QuantKind,
+    (kind, order): (QuantKind, Order),
     isa: Isa,
     n_columns: usize,
     budget: Duration,
 ) -> Option<KernelSpeed> {
-    let (kernel, layout) = (kernel(kind, isa)?, kind.layout()?);
+    let (kernel, layout) = (kernel(kind, order, isa)?, kind.layout()?);
     if !isa.is_supported() {
         return None;
     }
     let workers = Workers::new(1, 0);
     let n_groups = CACHED_ROWS / GROUP_ROWS;
-    let weights = random_groups(&workers, kind, n_groups)?;
-    let group_bytes = layout.group_bytes(N_IN)?;
+    let weights = random_groups(&workers, (kind, order), n_groups)?;
+    let group_bytes = group_bytes(kind, order)?;
     let x = vec![0.5; N_IN];
     let mut rounded = Rounded::default();
     let (forms, row) = ([[layout.form()]], |_| &x[..]);
@@ -84,14 +85,17 @@ pub fn kernel_speed(
 /// threads of the team; `None` for types without a packed layout, or without that memory.
 pub fn streamed_speed(
     workers: &Workers,
-    kind: QuantKind,
+    (kind, order): (QuantKind, Order),
     n_bytes: usize,
     budget: Duration,
 ) -> Option<KernelSpeed> {
-    let n_groups = n_bytes / kind.layout()?.group_bytes(N_IN)?;
-    let weights = random_groups(workers, kind, n_groups)?;
+    let n_groups = n_bytes / group_bytes(kind, order)?;
+    let weights = random_groups(workers, (kind, order), n_groups)?;
     let n_rows = n_groups * GROUP_ROWS;
-    let stack = Stack::packed(kind, N_IN, n_rows, 1, &weights)?;
+    let stack = match order {
+        Order::Packed => Stack::packed(kind, N_IN, n_rows, 1, &weights)?,
+        Order::File => Stack::new(kind, N_IN, n_rows, 1, &weights).meeting(Activations::Int8),
+    };
     let (x, mut y) = (vec![0.5; N_IN], vec![0.0; n_rows]);
     let at = crate::At {
         start: 0,
@@ -149,8 +153,21 @@ fn fastest(budget: Duration, mut pass: impl FnMut()) -> f64 {
     best
 }
 
-/// Packed groups of random rows of [`N_IN`] weights.
-fn random_groups(workers: &Workers, kind: QuantKind, n_groups: usize) -> Option<HugeBytes> {
+/// Bytes of 16 rows of [`N_IN`] weights; `None` for types without a layout.
+fn group_bytes(kind: QuantKind, order: Order) -> Option<usize> {
+    let packed = kind.layout()?.group_bytes(N_IN)?;
+    match order {
+        Order::Packed => Some(packed),
+        Order::File => Some(GROUP_ROWS * kind.row_bytes(N_IN)?),
+    }
+}
+
+/// Groups of random rows of [`N_IN`] weights.
+fn random_groups(
+    workers: &Workers,
+    (kind, order): (QuantKind, Order),
+    n_groups: usize,
+) -> Option<HugeBytes> {
     let row_bytes = kind.row_bytes(N_IN)?;
     let mut state = kind.id();
     let rows: Vec<u8> = (0..DISTINCT_GROUPS.min(n_groups) * GROUP_ROWS * row_bytes)
@@ -160,14 +177,17 @@ fn random_groups(workers: &Workers, kind: QuantKind, n_groups: usize) -> Option<
             (state >> 24) as u8 & 0x3F | 0x10
         })
         .collect();
-    let group_bytes = kind.layout()?.group_bytes(N_IN)?;
-    let mut packed = HugeBytes::new(n_groups.checked_mul(group_bytes)?).ok()?;
-    let (first, rest) = packed.split_at_mut(DISTINCT_GROUPS.min(n_groups) * group_bytes);
-    pack(workers.pool(), kind, N_IN, (&rows, first), &|_| ());
+    let group_bytes = group_bytes(kind, order)?;
+    let mut groups = HugeBytes::new(n_groups.checked_mul(group_bytes)?).ok()?;
+    let (first, rest) = groups.split_at_mut(DISTINCT_GROUPS.min(n_groups) * group_bytes);
+    match order {
+        Order::Packed => pack(workers.pool(), kind, N_IN, (&rows, first), &|_| ()),
+        Order::File => first.copy_from_slice(&rows),
+    }
     for chunk in rest.chunks_mut(first.len()) {
         chunk.copy_from_slice(&first[..chunk.len()]);
     }
-    Some(packed)
+    Some(groups)
 }
 
 #[cfg(test)]
@@ -179,16 +199,19 @@ mod tests {
         let budget = Duration::ZERO;
         for &kind in QuantKind::ALL {
             for isa in Isa::ALL.into_iter().filter(|isa| *isa != Isa::Scalar) {
-                let speed = kernel_speed(kind, isa, 3, budget);
-                let expected = kind.layout().is_some() && isa.is_supported();
-                assert_eq!(speed.is_some(), expected, "{} {}", kind.name(), isa.name());
-                assert!(speed.is_none_or(|speed| speed.gb_s() > 0.0));
+                for order in [Order::Packed, Order::File] {
+                    let speed = kernel_speed((kind, order), isa, 3, budget);
+                    let expected = kind.layout().is_some() && isa.is_supported();
+                    assert_eq!(speed.is_some(), expected, "{} {}", kind.name(), isa.name());
+                    assert!(speed.is_none_or(|speed| speed.gb_s() > 0.0));
+                }
             }
         }
         let workers = Workers::new(2, 0);
-        let streamed = streamed_speed(&workers, QuantKind::Q8_0, 1 << 20, budget).unwrap();
+        let streamed =
+            streamed_speed(&workers, (QuantKind::Q8_0, Order::File), 1 << 20, budget).unwrap();
         assert!(streamed.weights > 900_000.0 && streamed.cycles_per_256(1.0) > 0.0);
-        assert!(streamed_speed(&workers, QuantKind::F32, 1 << 20, budget).is_none());
+        assert!(streamed_speed(&workers, (QuantKind::F32, Order::File), 1 << 20, budget).is_none());
         assert!(peak_macs_per_second(Isa::best(), budget).unwrap() > 0.0);
         assert!(clock_ghz(budget) > 0.0);
     }

@@ -3,6 +3,7 @@ use perigee_quant::packed::{GROUP_ROWS, Layout, dot_row};
 
 use super::activations::quantize;
 use super::kernels::kernel;
+use crate::matrix::Order;
 use crate::noise::noise;
 use crate::simd::isa::Isa;
 
@@ -54,26 +55,34 @@ fn activations(layout: &Layout, n_in: usize, n: usize, seed: u32) -> Vec<Vec<u8>
 #[test]
 fn every_instruction_set_gives_the_canonical_bits() {
     for (kind, layout) in layouts() {
-        for n_in in [256, 768] {
+        // One that is no whole number of vectors, where blocks are small.
+        for n_in in [layout.block_len, 256, 768, 768 + layout.block_len] {
             let (rows, packed) = group(kind, n_in, kind.id());
             let x = activations(layout, n_in, 15, kind.id());
             let x_rows: Vec<*const u8> = x.iter().map(|x| x.as_ptr()).collect();
+            let expected: Vec<Vec<f32>> = (x.iter())
+                .map(|x| {
+                    let rows = rows.chunks_exact(rows.len() / GROUP_ROWS);
+                    rows.map(|row| dot_row(kind, layout, row, n_in, x))
+                        .collect()
+                })
+                .collect();
             for isa in supported() {
-                let kernel = kernel(kind, isa).unwrap();
-                let mut y = vec![[1.0; GROUP_ROWS]; x.len()];
-                // SAFETY: the instruction set is supported, the group and the rows are whole.
-                unsafe { kernel.dot(packed.as_ptr(), n_in, &x_rows, &mut y) };
-                for (c, (x, y)) in x.iter().zip(&y).enumerate() {
-                    for (r, row) in rows.chunks_exact(rows.len() / GROUP_ROWS).enumerate() {
-                        let expected = dot_row(kind, layout, row, n_in, x);
-                        assert!(
-                            y[r].to_bits() == expected.to_bits()
-                                || (y[r].is_nan() && expected.is_nan()),
-                            "{} {} row {r} column {c}: {} for {expected}",
-                            kind.name(),
-                            isa.name(),
-                            y[r]
-                        );
+                for (order, group) in [(Order::Packed, &packed), (Order::File, &rows)] {
+                    let kernel = kernel(kind, order, isa).unwrap();
+                    let mut y = vec![[1.0; GROUP_ROWS]; x.len()];
+                    // SAFETY: the instruction set is supported, the group and the rows are whole.
+                    unsafe { kernel.dot(group.as_ptr(), n_in, &x_rows, &mut y) };
+                    for (c, (y, expected)) in y.iter().zip(&expected).enumerate() {
+                        for (r, (y, expected)) in y.iter().zip(expected).enumerate() {
+                            assert!(
+                                y.to_bits() == expected.to_bits()
+                                    || (y.is_nan() && expected.is_nan()),
+                                "{} {order:?} {} row {r} column {c}: {y} for {expected}",
+                                kind.name(),
+                                isa.name(),
+                            );
+                        }
                     }
                 }
             }

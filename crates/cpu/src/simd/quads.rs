@@ -28,6 +28,14 @@ pub(crate) trait Quads: Copy {
     unsafe fn splat(value: i32) -> Self::V;
     /// 64 bytes from `at`.
     unsafe fn load(at: *const u8) -> Self::V;
+    /// 32 bytes from each.
+    unsafe fn load_halves(low: *const u8, high: *const u8) -> Self::V;
+    /// 16 bytes from each, every one twice.
+    unsafe fn load_doubled(low: *const u8, high: *const u8) -> Self::V;
+    /// The low nibbles of 16 bytes, then the high ones, then those of the others.
+    unsafe fn load_nibbles(low: *const u8, high: *const u8) -> Self::V;
+    /// Eight i32 from `at`, then zeros.
+    unsafe fn load_eight(at: *const i32) -> Self::V;
     /// Sixteen i8 from `at`, as i32.
     unsafe fn widen_i8(at: *const u8) -> Self::V;
     /// Sixteen u8 from `at`, as i32.
@@ -48,6 +56,8 @@ pub(crate) trait Quads: Copy {
     unsafe fn select(mask: Self::V, a: Self::V, b: Self::V) -> Self::V;
     /// Shifts 16-bit units right: bits come in from the neighbouring byte.
     unsafe fn shr16<const N: i32>(a: Self::V) -> Self::V;
+    /// The same by these numbers of bits in the first 32 bytes and in the others.
+    unsafe fn shr_halves(a: Self::V, low: i32, high: i32) -> Self::V;
     /// Shifts 16-bit units left.
     unsafe fn shl16<const N: i32>(a: Self::V) -> Self::V;
     /// Shifts i32 left.
@@ -81,8 +91,24 @@ pub(crate) trait Quads: Copy {
         at: *const u8,
     ) -> [Self::V; 8];
 
-    /// `acc + Σ w·a` over the four bytes of every lane; `a` is the same four i8 in all lanes.
-    unsafe fn dot<const WIDE: bool>(acc: Self::V, w: Self::V, a: *const i8) -> Self::V;
+    /// `acc + Σ w·a` over the four bytes of every lane; `a` are i8.
+    unsafe fn dot_lanes<const WIDE: bool>(acc: Self::V, w: Self::V, a: Self::V) -> Self::V;
+    /// The same with the four i8 at `a` in all lanes.
+    #[inline(always)]
+    unsafe fn dot<const WIDE: bool>(acc: Self::V, w: Self::V, a: *const i8) -> Self::V {
+        // SAFETY: four readable bytes, promised by the caller.
+        unsafe {
+            let a = Self::splat(a.cast::<i32>().read_unaligned());
+            Self::dot_lanes::<WIDE>(acc, w, a)
+        }
+    }
+
+    /// In lane l the lane (16 · v + l) / `LANES` of `a`.
+    unsafe fn spread<const LANES: usize>(a: Self::V, v: usize) -> Self::V;
+    /// The sum of the lanes.
+    unsafe fn sum(a: Self::V) -> i32;
+    /// The sums of every eight lanes, then zeros.
+    unsafe fn eights(a: [Self::V; 4]) -> Self::V;
 
     unsafe fn f_zero() -> Self::F;
     unsafe fn f_splat(value: f32) -> Self::F;
@@ -92,6 +118,8 @@ pub(crate) trait Quads: Copy {
     unsafe fn f_load(at: *const u8) -> Self::F;
     unsafe fn f_store(values: Self::F, at: *mut f32);
     unsafe fn f_from(a: Self::V) -> Self::F;
+    /// The floats that have these bits.
+    unsafe fn f_from_bits(a: Self::V) -> Self::F;
     unsafe fn f_mul(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn f_neg(a: Self::F) -> Self::F;
     unsafe fn f_fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
@@ -149,6 +177,26 @@ impl Quads for Scalar {
         // SAFETY: 64 readable bytes, promised by the caller; byte arrays need no alignment.
         unsafe { at.cast::<[u8; 64]>().read() }
     }
+    unsafe fn load_halves(low: *const u8, high: *const u8) -> Self::V {
+        // SAFETY: 32 readable bytes each, promised by the caller.
+        let halves = unsafe { [low, high].map(|at| at.cast::<[u8; 32]>().read()) };
+        std::array::from_fn(|i| halves[i / 32][i % 32])
+    }
+    unsafe fn load_doubled(low: *const u8, high: *const u8) -> Self::V {
+        // SAFETY: 16 readable bytes each, promised by the caller.
+        let halves = unsafe { [low, high].map(|at| at.cast::<[u8; 16]>().read()) };
+        std::array::from_fn(|i| halves[i / 32][i % 32 / 2])
+    }
+    unsafe fn load_nibbles(low: *const u8, high: *const u8) -> Self::V {
+        // SAFETY: 16 readable bytes each, promised by the caller.
+        let halves = unsafe { [low, high].map(|at| at.cast::<[u8; 16]>().read()) };
+        std::array::from_fn(|i| halves[i / 32][i % 16] >> (4 * (i / 16 % 2)) & 15)
+    }
+    unsafe fn load_eight(at: *const i32) -> Self::V {
+        // SAFETY: eight readable integers, promised by the caller.
+        let eight = unsafe { at.cast::<[i32; 8]>().read_unaligned() };
+        from_lanes(std::array::from_fn(|r| eight.get(r).copied().unwrap_or(0)))
+    }
     unsafe fn widen_i8(at: *const u8) -> Self::V {
         // SAFETY: 16 readable bytes, promised by the caller.
         let bytes = unsafe { at.cast::<[u8; 16]>().read() };
@@ -192,6 +240,10 @@ impl Quads for Scalar {
     }
     unsafe fn shr16<const N: i32>(a: Self::V) -> Self::V {
         units(a, |unit| unit >> N)
+    }
+    unsafe fn shr_halves(a: Self::V, low: i32, high: i32) -> Self::V {
+        let shifted = [units(a, |unit| unit >> low), units(a, |unit| unit >> high)];
+        std::array::from_fn(|i| shifted[i / 32][i])
     }
     unsafe fn shl16<const N: i32>(a: Self::V) -> Self::V {
         units(a, |unit| unit << N)
@@ -258,13 +310,24 @@ impl Quads for Scalar {
         }
         quads.map(|quad: [[u8; 4]; 16]| std::array::from_fn(|i| quad[i / 4][i % 4]))
     }
-    unsafe fn dot<const WIDE: bool>(acc: Self::V, w: Self::V, a: *const i8) -> Self::V {
-        // SAFETY: four readable bytes, promised by the caller.
-        let a = unsafe { a.cast::<[i8; 4]>().read() }.map(i32::from);
+    unsafe fn dot_lanes<const WIDE: bool>(acc: Self::V, w: Self::V, a: Self::V) -> Self::V {
         let acc = lanes(acc);
         from_lanes(std::array::from_fn(|r| {
-            (0..4).fold(acc[r], |sum, c| sum + i32::from(w[4 * r + c]) * a[c])
+            (4 * r..4 * r + 4).fold(acc[r], |sum, i| {
+                sum + i32::from(w[i]) * i32::from(a[i] as i8)
+            })
         }))
+    }
+    unsafe fn spread<const LANES: usize>(a: Self::V, v: usize) -> Self::V {
+        let a = lanes(a);
+        from_lanes(std::array::from_fn(|l| a[(16 * v + l) / LANES]))
+    }
+    unsafe fn sum(a: Self::V) -> i32 {
+        lanes(a).iter().fold(0, |sum, lane| sum.wrapping_add(*lane))
+    }
+    unsafe fn eights(a: [Self::V; 4]) -> Self::V {
+        let eight = |k: usize| lanes(a[k / 2])[k % 2 * 8..][..8].iter().sum();
+        from_lanes(std::array::from_fn(|k| if k < 8 { eight(k) } else { 0 }))
     }
     unsafe fn f_zero() -> Self::F {
         [0.0; 16]
@@ -288,6 +351,9 @@ impl Quads for Scalar {
     }
     unsafe fn f_from(a: Self::V) -> Self::F {
         lanes(a).map(|lane| lane as f32)
+    }
+    unsafe fn f_from_bits(a: Self::V) -> Self::F {
+        lanes(a).map(|lane| f32::from_bits(lane.cast_unsigned()))
     }
     unsafe fn f_mul(a: Self::F, b: Self::F) -> Self::F {
         std::array::from_fn(|r| a[r] * b[r])

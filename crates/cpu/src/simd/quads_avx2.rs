@@ -55,6 +55,31 @@ impl<const VNNI: bool> Quads for Avx2<VNNI> {
         }
     }
     #[inline(always)]
+    unsafe fn load_halves(low: *const u8, high: *const u8) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            [
+                _mm256_loadu_si256(low.cast()),
+                _mm256_loadu_si256(high.cast()),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_doubled(low: *const u8, high: *const u8) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { [doubled_bytes(low), doubled_bytes(high)] }
+    }
+    #[inline(always)]
+    unsafe fn load_nibbles(low: *const u8, high: *const u8) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { [nibbles(low), nibbles(high)] }
+    }
+    #[inline(always)]
+    unsafe fn load_eight(at: *const i32) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { [_mm256_loadu_si256(at.cast()), _mm256_setzero_si256()] }
+    }
+    #[inline(always)]
     unsafe fn widen_i8(at: *const u8) -> Self::V {
         // SAFETY: see `zero`.
         unsafe {
@@ -140,6 +165,16 @@ impl<const VNNI: bool> Quads for Avx2<VNNI> {
         unsafe { [_mm256_srli_epi16::<N>(a[0]), _mm256_srli_epi16::<N>(a[1])] }
     }
     #[inline(always)]
+    unsafe fn shr_halves(a: Self::V, low: i32, high: i32) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            [
+                _mm256_srl_epi16(a[0], _mm_cvtsi32_si128(low)),
+                _mm256_srl_epi16(a[1], _mm_cvtsi32_si128(high)),
+            ]
+        }
+    }
+    #[inline(always)]
     unsafe fn shl16<const N: i32>(a: Self::V) -> Self::V {
         // SAFETY: see `zero`.
         unsafe { [_mm256_slli_epi16::<N>(a[0]), _mm256_slli_epi16::<N>(a[1])] }
@@ -216,18 +251,63 @@ impl<const VNNI: bool> Quads for Avx2<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn dot<const WIDE: bool>(acc: Self::V, w: Self::V, a: *const i8) -> Self::V {
+    unsafe fn dot_lanes<const WIDE: bool>(acc: Self::V, w: Self::V, a: Self::V) -> Self::V {
         // SAFETY: see `zero`.
         unsafe {
-            let a = _mm256_set1_epi32(a.cast::<i32>().read_unaligned());
             if VNNI {
                 return [
-                    _mm256_dpbusd_avx_epi32(acc[0], w[0], a),
-                    _mm256_dpbusd_avx_epi32(acc[1], w[1], a),
+                    _mm256_dpbusd_avx_epi32(acc[0], w[0], a[0]),
+                    _mm256_dpbusd_avx_epi32(acc[1], w[1], a[1]),
                 ];
             }
-            let sums = [dot_half::<WIDE>(w[0], a), dot_half::<WIDE>(w[1], a)];
+            let sums = [dot_half::<WIDE>(w[0], a[0]), dot_half::<WIDE>(w[1], a[1])];
             Self::add(acc, sums)
+        }
+    }
+    #[inline(always)]
+    unsafe fn spread<const LANES: usize>(a: Self::V, v: usize) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            let lanes = _mm256_srl_epi32(lanes, _mm_cvtsi32_si128(LANES.ilog2() as i32));
+            let first = 16 * v / LANES;
+            let second = (16 * v + 8) / LANES;
+            let from = |first: usize| _mm256_add_epi32(lanes, _mm256_set1_epi32(first as i32 % 8));
+            [
+                _mm256_permutevar8x32_epi32(a[first / 8], from(first)),
+                _mm256_permutevar8x32_epi32(a[second / 8], from(second)),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn sum(a: Self::V) -> i32 {
+        // SAFETY: see `zero`.
+        unsafe {
+            let eight = _mm256_add_epi32(a[0], a[1]);
+            let four = _mm_add_epi32(
+                _mm256_castsi256_si128(eight),
+                _mm256_extracti128_si256::<1>(eight),
+            );
+            let two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+            _mm_cvtsi128_si32(two) + _mm_extract_epi32::<1>(two)
+        }
+    }
+    #[inline(always)]
+    unsafe fn eights(a: [Self::V; 4]) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            let first = _mm256_hadd_epi32(
+                _mm256_hadd_epi32(a[0][0], a[0][1]),
+                _mm256_hadd_epi32(a[1][0], a[1][1]),
+            );
+            let second = _mm256_hadd_epi32(
+                _mm256_hadd_epi32(a[2][0], a[2][1]),
+                _mm256_hadd_epi32(a[3][0], a[3][1]),
+            );
+            // Both: sums of the lower four lanes of each, then of the upper ones.
+            let lower = _mm256_permute2x128_si256::<0x20>(first, second);
+            let upper = _mm256_permute2x128_si256::<0x31>(first, second);
+            [_mm256_add_epi32(lower, upper), _mm256_setzero_si256()]
         }
     }
     #[inline(always)]
@@ -274,6 +354,11 @@ impl<const VNNI: bool> Quads for Avx2<VNNI> {
         unsafe { halves!(_mm256_cvtepi32_ps, a) }
     }
     #[inline(always)]
+    unsafe fn f_from_bits(a: Self::V) -> Self::F {
+        // SAFETY: see `zero`.
+        unsafe { [_mm256_castsi256_ps(a[0]), _mm256_castsi256_ps(a[1])] }
+    }
+    #[inline(always)]
     unsafe fn f_mul(a: Self::F, b: Self::F) -> Self::F {
         // SAFETY: see `zero`.
         unsafe { halves!(_mm256_mul_ps, a, b) }
@@ -292,6 +377,33 @@ impl<const VNNI: bool> Quads for Avx2<VNNI> {
                 _mm256_fmadd_ps(a[1], b[1], c[1]),
             ]
         }
+    }
+}
+
+/// 16 bytes, every one twice.
+///
+/// # Safety
+/// The CPU has AVX2; `at` points to the bytes.
+#[inline(always)]
+unsafe fn doubled_bytes(at: *const u8) -> __m256i {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let wide = _mm256_cvtepu8_epi16(_mm_loadu_si128(at.cast()));
+        _mm256_or_si256(wide, _mm256_slli_epi16::<8>(wide))
+    }
+}
+
+/// The low nibbles of 16 bytes, then the high ones.
+///
+/// # Safety
+/// As [`doubled_bytes`].
+#[inline(always)]
+unsafe fn nibbles(at: *const u8) -> __m256i {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let bytes = _mm256_broadcastsi128_si256(_mm_loadu_si128(at.cast()));
+        let shifted = _mm256_srlv_epi64(bytes, _mm256_setr_epi64x(0, 0, 4, 4));
+        _mm256_and_si256(shifted, _mm256_set1_epi8(15))
     }
 }
 

@@ -39,6 +39,41 @@ impl Quads for Avx512 {
         unsafe { _mm512_loadu_si512(at.cast()) }
     }
     #[inline(always)]
+    unsafe fn load_halves(low: *const u8, high: *const u8) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            let low = _mm512_castsi256_si512(_mm256_loadu_si256(low.cast()));
+            _mm512_inserti64x4::<1>(low, _mm256_loadu_si256(high.cast()))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_doubled(low: *const u8, high: *const u8) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            let low = _mm256_castsi128_si256(_mm_loadu_si128(low.cast()));
+            let both = _mm256_inserti128_si256::<1>(low, _mm_loadu_si128(high.cast()));
+            let wide = _mm512_cvtepu8_epi16(both);
+            _mm512_or_si512(wide, _mm512_slli_epi16::<8>(wide))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_nibbles(low: *const u8, high: *const u8) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            let low = _mm256_broadcastsi128_si256(_mm_loadu_si128(low.cast()));
+            let high = _mm256_broadcastsi128_si256(_mm_loadu_si128(high.cast()));
+            let both = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
+            let shifts = _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4);
+            let nibbles = _mm512_srlv_epi64(both, shifts);
+            _mm512_and_si512(nibbles, _mm512_set1_epi8(15))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_eight(at: *const i32) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_zextsi256_si512(_mm256_loadu_si256(at.cast())) }
+    }
+    #[inline(always)]
     unsafe fn widen_i8(at: *const u8) -> Self::V {
         // SAFETY: see `zero`.
         unsafe { _mm512_cvtepi8_epi32(_mm_loadu_si128(at.cast())) }
@@ -98,6 +133,15 @@ impl Quads for Avx512 {
     unsafe fn shr16<const N: i32>(a: Self::V) -> Self::V {
         // SAFETY: see `zero`.
         unsafe { _mm512_srl_epi16(a, _mm_cvtsi32_si128(N)) }
+    }
+    #[inline(always)]
+    unsafe fn shr_halves(a: Self::V, low: i32, high: i32) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            let low = _mm512_castsi256_si512(_mm256_set1_epi16(low as i16));
+            let shifts = _mm512_inserti64x4::<1>(low, _mm256_set1_epi16(high as i16));
+            _mm512_srlv_epi16(a, shifts)
+        }
     }
     #[inline(always)]
     unsafe fn shl16<const N: i32>(a: Self::V) -> Self::V {
@@ -160,11 +204,44 @@ impl Quads for Avx512 {
         }
     }
     #[inline(always)]
-    unsafe fn dot<const WIDE: bool>(acc: Self::V, w: Self::V, a: *const i8) -> Self::V {
+    unsafe fn dot_lanes<const WIDE: bool>(acc: Self::V, w: Self::V, a: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_dpbusd_epi32(acc, w, a) }
+    }
+    #[inline(always)]
+    unsafe fn spread<const LANES: usize>(a: Self::V, v: usize) -> Self::V {
         // SAFETY: see `zero`.
         unsafe {
-            let a = _mm512_set1_epi32(a.cast::<i32>().read_unaligned());
-            _mm512_dpbusd_epi32(acc, w, a)
+            let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+            let lanes = _mm512_srl_epi32(lanes, _mm_cvtsi32_si128(LANES.ilog2() as i32));
+            let lanes = _mm512_add_epi32(lanes, _mm512_set1_epi32((16 * v / LANES) as i32));
+            _mm512_permutexvar_epi32(lanes, a)
+        }
+    }
+    #[inline(always)]
+    unsafe fn sum(a: Self::V) -> i32 {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_reduce_add_epi32(a) }
+    }
+    #[inline(always)]
+    unsafe fn eights(a: [Self::V; 4]) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            let pair =
+                |a, b| _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+            let (first, second) = (pair(a[0], a[1]), pair(a[2], a[3]));
+            // Every 128 bits: a sum of four lanes of each.
+            let fours = _mm512_add_epi32(
+                _mm512_unpacklo_epi64(first, second),
+                _mm512_unpackhi_epi64(first, second),
+            );
+            let order = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+            let ordered = _mm512_permutexvar_epi32(order, fours);
+            let (low, high) = (
+                _mm512_castsi512_si256(ordered),
+                _mm512_extracti64x4_epi64::<1>(ordered),
+            );
+            _mm512_zextsi256_si512(_mm256_add_epi32(low, high))
         }
     }
     #[inline(always)]
@@ -196,6 +273,11 @@ impl Quads for Avx512 {
     unsafe fn f_from(a: Self::V) -> Self::F {
         // SAFETY: see `zero`.
         unsafe { _mm512_cvtepi32_ps(a) }
+    }
+    #[inline(always)]
+    unsafe fn f_from_bits(a: Self::V) -> Self::F {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_castsi512_ps(a) }
     }
     #[inline(always)]
     unsafe fn f_mul(a: Self::F, b: Self::F) -> Self::F {

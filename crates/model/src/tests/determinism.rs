@@ -5,7 +5,7 @@ use perigee_quant::QuantKind;
 use perigee_testkit::{Kinds, Synthetic, shapes};
 
 use super::{Sequence, bits, forward, model, options, run, tokens};
-use crate::{Batch, BlockId, LoadMode, LoadOptions, Model, Outputs};
+use crate::{Activations, Batch, BlockId, LoadMode, LoadOptions, Model, Outputs};
 
 fn synthetic() -> Synthetic {
     Synthetic::new(shapes::kimi_top4()).kinds(Kinds::uniform(QuantKind::Q8_0))
@@ -25,7 +25,11 @@ fn deterministic(n_threads: usize) -> LoadOptions {
 fn chunks_and_threads_do_not_change_a_bit() {
     let synthetic = synthetic();
     let tokens = tokens(290, 1);
-    for load in [LoadMode::Map, LoadMode::Pack] {
+    for load in [
+        LoadMode::Map(Activations::F32),
+        LoadMode::Map(Activations::Int8),
+        LoadMode::Pack,
+    ] {
         let model = |n_threads| {
             let options = LoadOptions {
                 load,

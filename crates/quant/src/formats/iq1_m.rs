@@ -48,6 +48,7 @@ pub(crate) const PACKED: Layout = Layout {
     set_head: put_together,
 };
 
+#[inline]
 fn take_apart(block: &[u8], parts: &mut Parts) {
     parts.d = 0;
     for i in 0..4 {

@@ -151,6 +151,7 @@ pub(crate) const PACKED: Layout = Layout {
 /// Two chunks of 16 codes share 16 bytes.
 const NIBBLES: Plane = Plane::stacked(6, 16, 4, 0);
 
+#[inline]
 fn take_head(block: &[u8], parts: &mut Parts) {
     let high = u16_at(block, 0);
     for (k, ls) in parts.scales[..8].iter_mut().enumerate() {

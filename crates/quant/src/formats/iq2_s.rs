@@ -40,6 +40,7 @@ pub(crate) const PACKED: Layout = Layout {
     set_head: put_together,
 };
 
+#[inline]
 fn take_apart(block: &[u8], parts: &mut Parts) {
     parts.d = u32::from(u16_at(block, 0));
     let (low, signs, high) = (&block[2..34], &block[34..66], &block[66..74]);

@@ -43,6 +43,7 @@ pub(crate) const PACKED: Layout = Layout {
     set_head: put_together,
 };
 
+#[inline]
 fn take_apart(block: &[u8], parts: &mut Parts) {
     parts.d = u32::from(u16_at(block, 0));
     for (ib, bytes) in block[2..].chunks_exact(8).enumerate() {

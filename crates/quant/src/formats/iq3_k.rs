@@ -88,17 +88,15 @@ pub(crate) const PACKED: Layout = Layout {
     set_head: put_head,
 };
 
+#[inline]
 fn take_head(block: &[u8], parts: &mut Parts) {
     parts.d = u32::from(u16_at(block, 0));
     parts.flags = u16_at(block, 2);
     let signs = u16_at(block, 4);
     for (k, ls) in parts.scales.iter_mut().enumerate() {
         let magnitude = 2 * nibble(block[6 + k / 2], k % 2) as i8 + 1;
-        *ls = if signs >> k & 1 == 1 {
-            -magnitude
-        } else {
-            magnitude
-        };
+        let negative = -((signs >> k & 1) as i8);
+        *ls = (magnitude ^ negative) - negative;
     }
 }
 

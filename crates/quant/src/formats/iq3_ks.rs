@@ -73,6 +73,7 @@ pub(crate) const PACKED: Layout = Layout {
     set_head: put_head,
 };
 
+#[inline]
 fn take_head(block: &[u8], parts: &mut Parts) {
     let extra = u16_at(block, 0);
     parts.flags = extra >> 8;

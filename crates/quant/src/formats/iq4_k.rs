@@ -87,6 +87,7 @@ pub(crate) const PACKED: Layout = Layout {
 };
 
 /// The scales of IQ4_K and IQ5_K: d, flags, then two high bits and four low bits of each scale.
+#[inline]
 pub(super) fn take_head(block: &[u8], parts: &mut Parts) {
     parts.d = u32::from(u16_at(block, 0));
     parts.flags = u16_at(block, 2);

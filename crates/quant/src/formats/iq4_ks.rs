@@ -76,6 +76,7 @@ pub(crate) const PACKED: Layout = Layout {
 };
 
 /// The scales of IQ4_KS, IQ4_KSS and IQ5_KS: a byte each, odd scale and flag.
+#[inline]
 pub(super) fn take_head(block: &[u8], parts: &mut Parts) {
     parts.flags = 0;
     for (k, ls) in parts.scales[..8].iter_mut().enumerate() {

@@ -64,6 +64,7 @@ pub(crate) const PACKED: Layout = Layout {
 /// Nibbles of 32 weights.
 const NIBBLES: Plane = Plane::halves(0);
 
+#[inline]
 fn take_apart(block: &[u8], parts: &mut Parts) {
     let mut scales = [0; 8];
     for (k, words) in block.chunks_exact(16).enumerate() {

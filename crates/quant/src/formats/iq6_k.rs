@@ -79,6 +79,7 @@ pub(crate) const PACKED: Layout = Layout {
     set_head: put_head,
 };
 
+#[inline]
 fn take_head(block: &[u8], parts: &mut Parts) {
     parts.d = u32::from(u16_at(block, 0));
     parts.flags = u16_at(block, 2);

@@ -18,6 +18,7 @@ pub(crate) fn dequantize(bytes: &[u8], out: &mut [f32]) {
 }
 
 /// 2^(e−128), exact: the two smallest are subnormal.
+#[inline]
 pub(crate) fn half_power(e: u8) -> f32 {
     f32::from_bits(match e {
         0 | 1 => 0x0020_0000 << e,
@@ -40,6 +41,7 @@ pub(crate) const PACKED: Layout = Layout {
     set_head: put_head,
 };
 
+#[inline]
 fn take_head(block: &[u8], parts: &mut Parts) {
     parts.d = u32::from(block[0]);
 }

@@ -85,6 +85,7 @@ pub(crate) const PACKED: Layout = Layout {
 };
 
 /// The scales of Q4_K and Q5_K.
+#[inline]
 pub(super) fn take_head(block: &[u8], parts: &mut Parts) {
     parts.d = u32::from(u16_at(block, 0));
     parts.dmin = u16_at(block, 2);

@@ -102,6 +102,7 @@ const LOW: Plane = Plane::Bytes {
     to: 0,
 };
 
+#[inline]
 fn take_head(block: &[u8], parts: &mut Parts) {
     parts.d = u32::from(u16_at(block, 208));
     for (ls, byte) in parts.scales.iter_mut().zip(&block[192..208]) {

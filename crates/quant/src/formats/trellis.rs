@@ -127,6 +127,7 @@ pub(crate) const PACKED_IQ1_KT: Layout = Layout {
     ..PACKED
 };
 
+#[inline]
 fn take_iq1_kt(block: &[u8], parts: &mut Parts) {
     let (heads, low, high) = (&block[..8], &block[8..40], &block[40..56]);
     for g in 0..32 {
@@ -164,6 +165,7 @@ pub(crate) const PACKED_IQ2_KT: Layout = Layout {
     ..PACKED
 };
 
+#[inline]
 fn take_iq2_kt(block: &[u8], parts: &mut Parts) {
     take_codes(block, &IQ2_KT, parts);
     for ib in 0..8 {
@@ -206,6 +208,7 @@ pub(crate) const PACKED_IQ3_KT: Layout = Layout {
     ..PACKED
 };
 
+#[inline]
 fn take_iq3_kt(block: &[u8], parts: &mut Parts) {
     take_codes(block, &IQ3_KT, parts);
     for ib in 0..8 {
@@ -245,6 +248,7 @@ pub(crate) const PACKED_IQ4_KT: Layout = Layout {
     ..PACKED
 };
 
+#[inline]
 fn take_iq4_kt(block: &[u8], parts: &mut Parts) {
     for ib in 0..8 {
         let head = u32_at(block, 4 * ib);

@@ -1,10 +1,7 @@
 //! The canonical dot product, computed from rows of the file: what every kernel must equal.
 
-use half::f16;
-
-use super::{Codes, Layout, Parts, Scale, SubScales, trellis};
+use super::{Layout, Parts, SubScales};
 use crate::QuantKind;
-use crate::formats::mxfp4::half_power;
 
 /// The dot product of one row of a file with one row of activations in `layout.form()`; see
 /// [the arithmetic](super).
@@ -20,12 +17,7 @@ pub fn dot_row(kind: QuantKind, layout: &Layout, row: &[u8], n_in: usize, x: &[u
     let mut y = 0.0f32;
     for (b, block) in blocks.chunks_exact(kind.block_bytes()).enumerate() {
         layout.take_apart(block, &mut parts);
-        let d = match layout.scale {
-            Scale::F16 => f16::from_bits(parts.d as u16).to_f32(),
-            Scale::Exponent => half_power(parts.d as u8),
-            Scale::RowF16 => f16::from_le_bytes([meta[0], meta[1]]).to_f32(),
-            Scale::RowF32 => f32::from_le_bytes([meta[0], meta[1], meta[2], meta[3]]),
-        } * layout.factor;
+        let d = layout.block_scale(meta, &parts);
         let at = form.scales(n_in).start + 4 * b;
         let da = f32::from_le_bytes([x[at], x[at + 1], x[at + 2], x[at + 3]]);
         let first = b * layout.block_len;
@@ -36,7 +28,7 @@ pub fn dot_row(kind: QuantKind, layout: &Layout, row: &[u8], n_in: usize, x: &[u
             let (mut dot, mut total) = (0, 0);
             for column in start..start + layout.sub_len {
                 let a = i32::from(x[first + column] as i8);
-                dot += (value(layout, &parts, column) + shift) * a;
+                dot += (layout.value(&parts, column) + shift) * a;
                 total += a;
             }
             let scale = match layout.sub_scales {
@@ -48,20 +40,9 @@ pub fn dot_row(kind: QuantKind, layout: &Layout, row: &[u8], n_in: usize, x: &[u
         }
         y = (d * da).mul_add(sum as f32, y);
         if layout.has_mins() {
-            let dmin = f16::from_bits(parts.dmin).to_f32();
+            let dmin = layout.min_scale(&parts);
             y = (-(dmin * da)).mul_add(min_sum as f32, y);
         }
     }
     y
-}
-
-/// The value of a column, unshifted.
-fn value(layout: &Layout, parts: &Parts, column: usize) -> i32 {
-    let index = match layout.codes {
-        Codes::Pairs => usize::from(parts.codes[column / 2]) + 32 * (column % 2),
-        Codes::Trellis(indices) => return trellis::value(&indices, &parts.codes, column),
-        Codes::Grid(grid) => return grid.value(layout.values, &parts.codes, column),
-        _ => usize::from(parts.codes[column]),
-    };
-    i32::from(layout.values[index])
 }

@@ -88,6 +88,7 @@ const fn rotated<const N: usize>(words: &[u16; N]) -> [u16; N] {
 
 /// An index of `bits` bits, rotated left by `by`. Indices of files are rotated by eight: the
 /// lowest bits become the highest.
+#[inline]
 const fn rotate(index: u16, bits: u32, by: u32) -> u16 {
     (index << by | index >> (bits - by)) & ((1 << bits) - 1)
 }
@@ -157,6 +158,7 @@ impl Grid {
         rotate(index, self.bits(), self.bits() - 8)
     }
 
+    #[inline]
     pub(crate) fn set_index(&self, codes: &mut [u8; SUPER_BLOCK], p: usize, index: u16) {
         let index = rotate(index, self.bits(), 8);
         self.indices.set_index(codes, p, index);
@@ -169,5 +171,24 @@ impl Grid {
         let code = self.codes[index * width + column % width];
         let value = i32::from(values[usize::from(code)]);
         self.indices.marked(codes, column, value)
+    }
+
+    /// The values of all columns of a block.
+    #[inline(always)]
+    pub(super) fn values(
+        &self,
+        values: &[i8],
+        codes: &[u8; SUPER_BLOCK],
+        out: &mut [i8; SUPER_BLOCK],
+    ) {
+        let width = self.indices.width;
+        for (p, out) in out.chunks_exact_mut(width).enumerate() {
+            let index = usize::from(self.indices.index(codes, p));
+            let point = &self.codes[index * width..][..width];
+            for (out, code) in out.iter_mut().zip(point) {
+                *out = values[usize::from(*code)];
+            }
+        }
+        self.indices.mark_all(codes, out);
     }
 }

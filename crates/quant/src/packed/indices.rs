@@ -114,6 +114,7 @@ impl Indices {
     }
 
     /// The place of the low byte of point `p` of a block, and that of its high bits.
+    #[inline]
     fn places(&self, p: usize) -> [usize; 2] {
         let n = self.n_points();
         let low = p / n * self.per_chunk() + p % n;
@@ -121,15 +122,18 @@ impl Indices {
     }
 
     /// The place of the marks of the eight columns `g` of a block.
+    #[inline]
     fn place_of_marks(&self, g: usize) -> usize {
         g / MARKS * self.per_chunk() + 2 * self.n_points() + g % MARKS
     }
 
     /// The index of point `p` of a block.
+    #[inline]
     pub(crate) fn index(&self, codes: &[u8; SUPER_BLOCK], p: usize) -> u16 {
         u16::from_le_bytes(self.places(p).map(|at| codes[at]))
     }
 
+    #[inline]
     pub(crate) fn set_index(&self, codes: &mut [u8; SUPER_BLOCK], p: usize, index: u16) {
         for (at, byte) in self.places(p).into_iter().zip(index.to_le_bytes()) {
             codes[at] = byte;
@@ -137,10 +141,12 @@ impl Indices {
     }
 
     /// The marks of the eight columns `g` of a block.
+    #[inline]
     pub(crate) fn marks(&self, codes: &[u8; SUPER_BLOCK], g: usize) -> u8 {
         codes[self.place_of_marks(g)]
     }
 
+    #[inline]
     pub(crate) fn set_marks(&self, codes: &mut [u8; SUPER_BLOCK], g: usize, marks: u8) {
         codes[self.place_of_marks(g)] = marks;
     }
@@ -152,6 +158,27 @@ impl Indices {
             Marks::Signs if marks >> (column % MARKED) & 1 == 1 => -value,
             Marks::Shifts(by) if marks & 1 == 1 => value + i32::from(by),
             _ => value,
+        }
+    }
+
+    /// Does the same to the values of all columns of a block.
+    #[inline(always)]
+    pub(super) fn mark_all(&self, codes: &[u8; SUPER_BLOCK], values: &mut [i8; SUPER_BLOCK]) {
+        for (g, values) in values.as_chunks_mut::<MARKED>().0.iter_mut().enumerate() {
+            let marks = self.marks(codes, g);
+            match self.marks {
+                Marks::Signs => {
+                    for (i, value) in values.iter_mut().enumerate() {
+                        let sign = -((marks >> i & 1) as i8);
+                        *value = (*value ^ sign).wrapping_sub(sign);
+                    }
+                }
+                Marks::Shifts(by) => {
+                    let by = if marks & 1 == 1 { by } else { 0 };
+                    values.iter_mut().for_each(|value| *value += by);
+                }
+                Marks::None | Marks::Offset(_) => {}
+            }
         }
     }
 }

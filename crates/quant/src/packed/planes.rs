@@ -4,17 +4,23 @@ use super::CHUNK_LEN;
 
 /// Some bits of every code of a block.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Plane {
+pub enum Plane {
     /// Code l of chunk c has `bits` bits in byte `places[c].0 + l`, from bit `places[c].1` on;
     /// they are its bits from `to` on.
     Bytes {
+        /// For each chunk the first byte and bit.
         places: [(u16, u8); 8],
+        /// Bits of every code.
         bits: u8,
+        /// Their place in the code.
         to: u8,
     },
     /// The lower half of the codes of chunk c are the low nibbles of 16 bytes from `starts[c]`
     /// on, the upper half the high ones.
-    Halves { starts: [u16; 8] },
+    Halves {
+        /// For each chunk the first byte.
+        starts: [u16; 8],
+    },
 }
 
 impl Plane {

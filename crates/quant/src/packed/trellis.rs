@@ -46,3 +46,24 @@ pub(super) fn value(indices: &Indices, codes: &[u8; SUPER_BLOCK], column: usize)
         _ => value,
     }
 }
+
+/// The values of all columns of a block.
+#[inline(always)]
+pub(super) fn values(indices: &Indices, codes: &[u8; SUPER_BLOCK], out: &mut [i8; SUPER_BLOCK]) {
+    for (p, out) in out.chunks_exact_mut(indices.width).enumerate() {
+        let mut seed = u32::from(indices.index(codes, p)) + OFFSET;
+        if let Marks::Offset(more) = indices.marks {
+            seed += more * u32::from(indices.marks(codes, p * indices.width / 32 * 4));
+        }
+        for (out, power) in out.iter_mut().zip(POWERS) {
+            // The sum of the bytes is the highest byte of a product: none of them exceeds 63.
+            let bytes = seed.wrapping_mul(power) & MASK;
+            let value = (bytes.wrapping_mul(0x0101_0101) >> 24) as i16 - MIDDLE;
+            *out = match indices.marks {
+                Marks::Signs => value.abs() as i8,
+                _ => value as i8,
+            };
+        }
+    }
+    indices.mark_all(codes, out);
+}

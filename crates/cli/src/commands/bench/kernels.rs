@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use perigee_cpu::{
-    Isa, Workers, clock_ghz, kernel_speed, peak_macs_per_second, read_bandwidth, streamed_speed,
+    Isa, Order, Workers, clock_ghz, kernel_speed, peak_macs_per_second, read_bandwidth,
+    streamed_speed,
 };
 use perigee_quant::QuantKind;
 use perigee_topology::Machine;
@@ -57,6 +58,14 @@ fn kinds(names: &[String]) -> Result<Vec<QuantKind>> {
     names.iter().map(find).collect()
 }
 
+fn order(args: &KernelsArgs) -> Order {
+    if args.mapped {
+        Order::File
+    } else {
+        Order::Packed
+    }
+}
+
 /// One core, weights in its second-level cache.
 fn cached(args: &KernelsArgs, named: &[QuantKind], isas: &[Isa], budget: Duration) -> Result<()> {
     let clock = clock_ghz(budget);
@@ -82,14 +91,16 @@ fn cached(args: &KernelsArgs, named: &[QuantKind], isas: &[Isa], budget: Duratio
         [] => QuantKind::ALL,
         named => named,
     };
+    let order = order(args);
     for &kind in all {
         for &isa in isas {
-            let Some(one) = kernel_speed(kind, isa, 1, budget) else {
+            let Some(one) = kernel_speed((kind, order), isa, 1, budget) else {
                 continue;
             };
             print!("| {} | {} | {:.1} |", kind.name(), isa.name(), one.gb_s());
             for &n in &args.columns {
-                let speed = kernel_speed(kind, isa, n, budget).context("measured a moment ago")?;
+                let speed =
+                    kernel_speed((kind, order), isa, n, budget).context("measured a moment ago")?;
                 print!(" {:.1} |", speed.cycles_per_256(clock) / n as f64);
             }
             println!();
@@ -122,7 +133,7 @@ fn streamed(args: &KernelsArgs, named: &[QuantKind]) -> Result<()> {
     };
     for &kind in kinds {
         let budget = Duration::from_secs(1);
-        let speed = streamed_speed(&workers, kind, STREAMED_BYTES, budget)
+        let speed = streamed_speed(&workers, (kind, order(args)), STREAMED_BYTES, budget)
             .with_context(|| format!("no memory for 1 GiB of {}", kind.name()))?;
         let share = 100.0 * speed.gb_s() * 1e9 / bandwidth.best;
         println!("| {} | {:.1} | {share:.0} % |", kind.name(), speed.gb_s());
