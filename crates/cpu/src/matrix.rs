@@ -82,12 +82,17 @@ impl<'a> Matrix<'a> {
         &self.bytes[group * n_bytes..][..n_bytes]
     }
 
-    /// The start of `scratch` as room for a packed group; `None` where that is too short.
-    pub(crate) fn room_to_pack<'s>(&self, scratch: &'s mut [f32]) -> Option<&'s mut [u8]> {
+    /// The start of `scratch` as room for a packed group, and the rest; `None` where it is too
+    /// short.
+    pub(crate) fn room_to_pack<'s>(
+        &self,
+        scratch: &'s mut [f32],
+    ) -> Option<(&'s mut [u8], &'s mut [f32])> {
         let n_bytes = self.kind.layout()?.group_bytes(self.n_in)?;
+        let (room, rest) = scratch.split_at_mut_checked(n_bytes.div_ceil(size_of::<f32>()))?;
         // SAFETY: any bytes are floats and floats are bytes, of a lesser alignment.
-        let (_, bytes, _) = unsafe { scratch.align_to_mut() };
-        bytes.get_mut(..n_bytes)
+        let (_, room, _) = unsafe { room.align_to_mut() };
+        Some((room.get_mut(..n_bytes)?, rest))
     }
 
     /// Packs a group of rows in the order of the file.

@@ -1,6 +1,7 @@
 //! Dot products of packed weights with activations of 8 bits, and of weights as files have them.
 //!
-//! `dot.rs` has the loops, once, and `rows.rs` those for rows in the order of the file;
+//! `dot.rs` has the loops, once, and `rows.rs` those for rows in the order of the file,
+//! `tiles.rs` those for many tokens on machines with tiles;
 //! `unpack.rs` the step that differs from type to type, once for
 //! all instruction sets; `crate::simd` the instructions; `kernels.rs` the table of types. The
 //! numbers are those of `perigee_quant::packed`, to the last bit, on every instruction set.
@@ -13,6 +14,7 @@ mod pack;
 mod product;
 mod rows;
 mod speed;
+mod tiles;
 mod unpack;
 
 pub(crate) use activations::Rounded;

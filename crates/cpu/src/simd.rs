@@ -8,6 +8,8 @@
 //! not depend on the instruction set, the tile, or the other rows and tokens. Integers
 //! (`rounding.rs`, `pair_product.rs`) are summed exactly.
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
 pub(crate) mod isa;
 #[cfg(target_arch = "x86_64")]
 mod points_avx2;
@@ -59,7 +61,7 @@ impl Isa {
             Self::Avx2 | Self::AvxVnni => unsafe { run_avx2(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => unsafe { run_avx512(kernel) },
+            Self::Avx512 | Self::Amx => unsafe { run_avx512(kernel) },
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("not supported"),
         }

@@ -101,6 +101,7 @@ pub(crate) enum InstructionSet {
     Avx2,
     AvxVnni,
     Avx512,
+    Amx,
 }
 
 impl InstructionSet {
@@ -111,6 +112,7 @@ impl InstructionSet {
             Self::Avx2 => Isa::Avx2,
             Self::AvxVnni => Isa::AvxVnni,
             Self::Avx512 => Isa::Avx512,
+            Self::Amx => Isa::Amx,
         }
     }
 }

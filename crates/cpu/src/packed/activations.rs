@@ -135,7 +135,7 @@ pub(crate) fn quantize(isa: Isa, form: &Form, x: &[f32], out: &mut [u8]) {
         Isa::Avx2 | Isa::AvxVnni => unsafe { x86::avx2(form, x, out) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the CPU has the instruction set.
-        Isa::Avx512 => unsafe { x86::avx512(form, x, out) },
+        Isa::Avx512 | Isa::Amx => unsafe { x86::avx512(form, x, out) },
         #[cfg(not(target_arch = "x86_64"))]
         _ => form.quantize(x, out),
     }

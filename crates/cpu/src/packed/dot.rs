@@ -216,14 +216,14 @@ unsafe fn start<S: Quads, F: Format>(block: *const u8, at: Sums, k: usize) -> S:
 }
 
 /// Integer scales and minima of the sub-blocks of a chunk.
-struct SubBlocks<S: Quads> {
-    scales: [S::V; 2],
+pub(super) struct SubBlocks<S: Quads> {
+    pub(super) scales: [S::V; 2],
     mins: [S::V; 2],
 }
 
 impl<S: Quads> SubBlocks<S> {
     #[inline(always)]
-    unsafe fn of<F: Format>(block: *const u8, chunk: usize) -> Self {
+    pub(super) unsafe fn of<F: Format>(block: *const u8, chunk: usize) -> Self {
         let layout = F::LAYOUT;
         // SAFETY: promised by the caller.
         unsafe {
@@ -298,7 +298,7 @@ const fn positive_scales(layout: &Layout) -> [u8; 64] {
 
 /// The scales 2^(e − 128) of sixteen exponents.
 #[inline(always)]
-unsafe fn exponents<S: Quads>(at: *const u8) -> S::F {
+pub(super) unsafe fn exponents<S: Quads>(at: *const u8) -> S::F {
     // SAFETY: sixteen readable bytes, promised by the caller.
     let exponents = unsafe { at.cast::<[u8; GROUP_ROWS]>().read() };
     let mut scales = [[0; 4]; GROUP_ROWS];

@@ -79,43 +79,40 @@ impl GateUp<'_> {
         let pairs = self.groups.pairs(expert);
         let tokens = &self.groups.tokens()[pairs.clone()];
         let [gate_x, up_x] = self.x;
-        for group in row_groups {
-            let start = |pair: usize| (pairs.start + pair) * n_rows + group * GROUP_ROWS;
-            let one = group..group + 1;
-            let columns = |j: usize| gate_x.row(tokens[j] as usize);
-            let store = |_, j, sums: &mut [[f32; GROUP_ROWS]]| {
-                for (j, sums) in (j..).zip(sums) {
-                    // SAFETY: a (pair, row) belongs to one task: a pair to one expert, a row of
-                    // an expert to one range of groups (promised by the caller).
-                    unsafe { self.out.range(start(j), GROUP_ROWS) }.copy_from_slice(sums);
-                }
-            };
-            let weights = (&gate, one.clone());
-            for_products(
-                &self.kernels[0],
-                weights,
-                tokens.len(),
-                &columns,
-                scratch,
-                store,
-            );
-            let columns = |j: usize| up_x.row(tokens[j] as usize);
-            let multiply = |_, j, sums: &mut [[f32; GROUP_ROWS]]| {
-                for (j, sums) in (j..).zip(sums) {
-                    // SAFETY: as above.
-                    silu_mul(unsafe { self.out.range(start(j), GROUP_ROWS) }, sums);
-                }
-            };
-            let weights = (&up, one);
-            for_products(
-                &self.kernels[1],
-                weights,
-                tokens.len(),
-                &columns,
-                scratch,
-                multiply,
-            );
-        }
+        let start = |pair: usize, group: usize| (pairs.start + pair) * n_rows + group * GROUP_ROWS;
+        let columns = |j: usize| gate_x.row(tokens[j] as usize);
+        let store = |group: usize, j, sums: &mut [[f32; GROUP_ROWS]]| {
+            for (j, sums) in (j..).zip(sums) {
+                // SAFETY: a (pair, row) belongs to one task: a pair to one expert, a row of an
+                // expert to one range of groups (promised by the caller).
+                unsafe { self.out.range(start(j, group), GROUP_ROWS) }.copy_from_slice(sums);
+            }
+        };
+        let weights = (&gate, row_groups.clone());
+        for_products(
+            &self.kernels[0],
+            weights,
+            tokens.len(),
+            &columns,
+            scratch,
+            store,
+        );
+        let columns = |j: usize| up_x.row(tokens[j] as usize);
+        let multiply = |group: usize, j, sums: &mut [[f32; GROUP_ROWS]]| {
+            for (j, sums) in (j..).zip(sums) {
+                // SAFETY: as above.
+                silu_mul(unsafe { self.out.range(start(j, group), GROUP_ROWS) }, sums);
+            }
+        };
+        let weights = (&up, row_groups);
+        for_products(
+            &self.kernels[1],
+            weights,
+            tokens.len(),
+            &columns,
+            scratch,
+            multiply,
+        );
     }
 }
 

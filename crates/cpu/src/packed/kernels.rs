@@ -5,6 +5,7 @@ use perigee_quant::packed::{GROUP_ROWS, Layout};
 
 use super::dot::{Format, dot_group, dot_registers};
 use super::rows::dot_rows;
+use super::tiles::{Panel, dot_tiles};
 use super::unpack::{Bits2, Bits3, Bits4, Bits5, Bits6, Bits8, Nibbles, Pairs, Points, Sequences};
 use crate::matrix::Order;
 use crate::simd::isa::Isa;
@@ -76,6 +77,30 @@ impl Kernel {
     }
 }
 
+/// Dot products of a group of packed rows with many rows of activations.
+#[derive(Clone, Copy)]
+pub(crate) struct TileKernel {
+    dot: unsafe fn(*const u8, usize, &Panel<'_>, &mut [[f32; GROUP_ROWS]]),
+}
+
+impl TileKernel {
+    /// `y[t][r] = w[r] · x[t]` for the 16 rows of a group and the rows of a panel.
+    ///
+    /// # Safety
+    /// The CPU has [`Isa::Amx`]; `group` points to a packed group of `n_in` columns, and the panel
+    /// is of the form of its layout.
+    pub(crate) unsafe fn dot(
+        &self,
+        group: *const u8,
+        n_in: usize,
+        panel: &Panel<'_>,
+        y: &mut [[f32; GROUP_ROWS]],
+    ) {
+        // SAFETY: promised by the caller.
+        unsafe { (self.dot)(group, n_in, panel, y) }
+    }
+}
+
 /// The kernels of `F` per instruction set.
 struct Of<F>(F);
 
@@ -107,7 +132,7 @@ impl<F: Format> Of<F> {
                 eight: None,
             },
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => Kernel {
+            Isa::Avx512 | Isa::Amx => Kernel {
                 one: x86::avx512_rows::<F, 1>,
                 two: x86::avx512_rows::<F, 2>,
                 four: x86::avx512_rows::<F, 4>,
@@ -116,6 +141,16 @@ impl<F: Format> Of<F> {
             #[cfg(not(target_arch = "x86_64"))]
             _ => Self::SCALAR_ROWS,
         }
+    }
+
+    /// For packed rows and many columns; `None` for types with minima, which have more sums than
+    /// tiles make.
+    fn tiles() -> Option<TileKernel> {
+        #[cfg(target_arch = "x86_64")]
+        if const { !F::LAYOUT.has_mins() } {
+            return Some(TileKernel { dot: x86::amx::<F> });
+        }
+        None
     }
 
     /// For packed rows.
@@ -137,7 +172,7 @@ impl<F: Format> Of<F> {
                 eight: None,
             },
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => Kernel {
+            Isa::Avx512 | Isa::Amx => Kernel {
                 one: x86::avx512::<F, 1>,
                 two: x86::avx512::<F, 2>,
                 four: x86::avx512::<F, 4>,
@@ -163,6 +198,8 @@ pub(super) unsafe fn peak(isa: Isa, rounds: usize) -> usize {
             Isa::AvxVnni => x86::avx_vnni_peak(rounds),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => x86::avx512_peak(rounds),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => crate::simd::amx::peak(rounds),
             _ => dot_registers::<Scalar>(rounds),
         }
     }
@@ -171,11 +208,23 @@ pub(super) unsafe fn peak(isa: Isa, rounds: usize) -> usize {
 /// [`dot_group`] and [`dot_rows`] in functions that may use an instruction set.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Format, GROUP_ROWS, dot_group, dot_registers, dot_rows};
+    use super::{Format, GROUP_ROWS, Panel, dot_group, dot_registers, dot_rows, dot_tiles};
     use crate::simd::quads_avx2::Avx2;
     use crate::simd::quads_avx512::Avx512;
 
     macro_rules! enabled {
+        ($name:ident, tiles, $features:literal, $simd:ty) => {
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn $name<F: Format>(
+                group: *const u8,
+                n_in: usize,
+                panel: &Panel<'_>,
+                y: &mut [[f32; GROUP_ROWS]],
+            ) {
+                // SAFETY: as above.
+                unsafe { dot_tiles::<$simd, F>(group, n_in, panel, y) }
+            }
+        };
         ($name:ident, $dot:ident, $features:literal, $simd:ty) => {
             #[target_feature(enable = $features)]
             pub(super) unsafe fn $name<F: Format, const N: usize>(
@@ -215,6 +264,12 @@ mod x86 {
         Avx512
     );
     enabled!(
+        amx,
+        tiles,
+        "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi",
+        Avx512
+    );
+    enabled!(
         avx512_peak,
         "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi",
         Avx512
@@ -243,6 +298,14 @@ macro_rules! formats {
                     (QuantKind::$kind, Order::Packed) => Some(Of::<$kind>::on(isa)),
                     (QuantKind::$kind, Order::File) => Some(Of::<$kind>::rows_on(isa)),
                 )*
+                _ => None,
+            }
+        }
+
+        /// The kernels of a packed type for [`Isa::Amx`], where there are such.
+        pub(crate) fn tile_kernel(kind: QuantKind) -> Option<TileKernel> {
+            match kind {
+                $(QuantKind::$kind => Of::<$kind>::tiles(),)*
                 _ => None,
             }
         }

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use perigee_quant::packed::{GROUP_ROWS, Layout};
+use perigee_quant::packed::{Form, GROUP_ROWS, Layout};
 use perigee_topology::DisjointMut;
 
-use super::kernels::{Kernel, MAX_COLUMNS, kernel};
+use super::kernels::{Kernel, MAX_COLUMNS, TileKernel, kernel, tile_kernel};
+use super::tiles::Panel;
 use crate::matmul::At;
 use crate::simd::isa::Isa;
 use crate::{Matrix, Order, Stack, Workers};
@@ -26,23 +27,36 @@ const TILE_BYTES: usize = 256 << 10;
 /// faster kernels save with some 25.
 const WORTH_PACKING: usize = 32;
 
+/// Columns for which tiles are used: making them of weights costs as much as they save with some ten.
+pub(super) const WORTH_TILES: usize = 16;
+
 /// The kernels of a matrix on this machine.
 pub(super) struct Kernels {
     own: Kernel,
     /// For rows in the order of the file those of packed ones.
     packed: Option<Kernel>,
+    /// For many columns and packed rows.
+    tiles: Option<(TileKernel, Form)>,
 }
 
 impl Kernels {
     /// For weights that meet integers.
     pub(super) fn of(stack: &Stack<'_>) -> Self {
+        Self::on(Isa::best(), stack)
+    }
+
+    /// The same for an instruction set, which the CPU must have when they are used.
+    pub(super) fn on(isa: Isa, stack: &Stack<'_>) -> Self {
         let kernel = |order| {
-            let kernel = kernel(stack.kind(), order, Isa::best());
+            let kernel = kernel(stack.kind(), order, isa);
             kernel.expect("types with a layout have kernels")
         };
         Self {
             own: kernel(stack.order()),
             packed: (stack.order() == Order::File).then(|| kernel(Order::Packed)),
+            tiles: (isa == Isa::Amx)
+                .then(|| Some((tile_kernel(stack.kind())?, stack.layout()?.form())))
+                .flatten(),
         }
     }
 }
@@ -68,7 +82,7 @@ fn columns_per_tile(n_in: usize) -> usize {
 }
 
 /// Calls `body(group, first, y)` with the dot products `y[j][r]` of row r of the group and
-/// column `first + j`, for all the groups and columns, up to 8 columns at a time.
+/// column `first + j`, for all the groups and columns, some columns at a time.
 ///
 /// `column(i)` is a row of `n_in` activations in the form of the matrix. Rows in the order of the
 /// file are packed in `scratch` if that is worth it and there is room.
@@ -81,6 +95,41 @@ pub(super) fn for_products(
     mut body: impl FnMut(usize, usize, &mut [[f32; GROUP_ROWS]]),
 ) {
     let n_in = matrix.n_in();
+    let (room, scratch) = match &kernels.packed {
+        Some(packed) if n_columns >= WORTH_PACKING => match matrix.room_to_pack(scratch) {
+            Some((room, rest)) => (Some((packed, room)), rest),
+            None => (None, &mut [][..]),
+        },
+        _ => (None, scratch),
+    };
+    if let Some((tiles, form)) = &kernels.tiles
+        && n_columns >= WORTH_TILES
+        && (room.is_some() || kernels.packed.is_none())
+    {
+        let most = Panel::most_rows(form, n_in, scratch.len());
+        if most > 0 {
+            let mut room = room;
+            for first in (0..n_columns).step_by(most) {
+                let n = most.min(n_columns - first);
+                // SAFETY: the columns are whole rows of activations in the form of the layout.
+                let (panel, sums) =
+                    unsafe { Panel::gather(form, n_in, (n, &|i| column(first + i)), scratch) };
+                for group in groups.clone() {
+                    let weights = match &mut room {
+                        Some((_, room)) => {
+                            matrix.pack_group(group, room);
+                            room.as_ptr()
+                        }
+                        None => matrix.group(group).as_ptr(),
+                    };
+                    // SAFETY: `Kernels::of` found tiles here; the group is whole and packed.
+                    unsafe { tiles.dot(weights, n_in, &panel, sums) };
+                    body(group, first, sums);
+                }
+            }
+            return;
+        }
+    }
     let mut run = |kernel: &Kernel, weights: *const u8, group: usize, columns: Range<usize>| {
         for first in columns.clone().step_by(MAX_COLUMNS) {
             let n = MAX_COLUMNS.min(columns.end - first);
@@ -96,10 +145,7 @@ pub(super) fn for_products(
             body(group, first, &mut y[..n]);
         }
     };
-    if let Some(packed) = &kernels.packed
-        && n_columns >= WORTH_PACKING
-        && let Some(room) = matrix.room_to_pack(scratch)
-    {
+    if let Some((packed, room)) = room {
         for group in groups {
             matrix.pack_group(group, room);
             run(packed, room.as_ptr(), group, 0..n_columns);

@@ -7,7 +7,9 @@ use perigee_quant::packed::GROUP_ROWS;
 use perigee_topology::HugeBytes;
 
 use super::activations::Rounded;
-use super::kernels::{MAX_COLUMNS, kernel, peak};
+use super::kernels::{MAX_COLUMNS, kernel, peak, tile_kernel};
+use super::product::WORTH_TILES;
+use super::tiles::Panel;
 use crate::matrix::Order;
 use crate::simd::isa::Isa;
 use crate::{Activations, Stack, Workers, matmul_stack, pack};
@@ -64,7 +66,7 @@ pub fn kernel_speed(
     let [[rows]] = rounded.fill_forms(&workers, forms, (n_columns, N_IN), &row);
     let columns: Vec<*const u8> = (0..n_columns).map(|c| rows.row(c)).collect();
     let mut y = [[0.0; GROUP_ROWS]; MAX_COLUMNS];
-    let seconds = fastest(budget, || {
+    let with_columns = || {
         for group in weights.chunks_exact(group_bytes) {
             for columns in columns.chunks(MAX_COLUMNS) {
                 // SAFETY: the CPU has the instruction set (checked above); the group and the
@@ -73,7 +75,25 @@ pub fn kernel_speed(
             }
         }
         std::hint::black_box(&mut y);
-    });
+    };
+    let has_tiles = isa == Isa::Amx && order == Order::Packed && n_columns >= WORTH_TILES;
+    let seconds = match tile_kernel(kind).filter(|_| has_tiles) {
+        None => fastest(budget, with_columns),
+        Some(tiles) => {
+            let form = layout.form();
+            let mut scratch = vec![0.0; Panel::scratch_len(&form, N_IN, n_columns)];
+            // SAFETY: whole rows of activations of the layout.
+            let (panel, sums) =
+                unsafe { Panel::gather(&form, N_IN, (n_columns, &|c| columns[c]), &mut scratch) };
+            fastest(budget, || {
+                for group in weights.chunks_exact(group_bytes) {
+                    // SAFETY: as above.
+                    unsafe { tiles.dot(group.as_ptr(), N_IN, &panel, sums) };
+                }
+                std::hint::black_box(&mut *sums);
+            })
+        }
+    };
     Some(KernelSpeed {
         weights: (CACHED_ROWS * N_IN) as f64,
         bytes: weights.len() as f64,

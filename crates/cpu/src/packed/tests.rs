@@ -2,10 +2,13 @@ use perigee_quant::QuantKind;
 use perigee_quant::packed::{GROUP_ROWS, Layout, dot_row};
 
 use super::activations::quantize;
-use super::kernels::kernel;
+use super::kernels::{kernel, tile_kernel};
+use super::product::{Kernels, for_products};
+use super::tiles::Panel;
 use crate::matrix::Order;
 use crate::noise::noise;
 use crate::simd::isa::Isa;
+use crate::{Activations, Stack};
 
 fn layouts() -> impl Iterator<Item = (QuantKind, &'static Layout)> {
     QuantKind::ALL
@@ -86,6 +89,91 @@ fn every_instruction_set_gives_the_canonical_bits() {
                     }
                 }
             }
+        }
+    }
+}
+
+/// By the machine's tiles or emulated ones.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[test]
+fn tiles_give_the_canonical_bits() {
+    // Beside tiles there is always AVX-512.
+    if !Isa::Avx512.is_supported() {
+        return;
+    }
+    crate::simd::amx::emulator::install();
+    for (kind, layout) in layouts() {
+        let Some(kernel) = tile_kernel(kind) else {
+            assert!(layout.has_mins(), "{}", kind.name());
+            continue;
+        };
+        for (n_in, n_rows) in [(layout.block_len, 1), (768, 37)] {
+            let (rows, packed) = group(kind, n_in, kind.id() + 1);
+            let x = activations(layout, n_in, n_rows, kind.id());
+            let form = layout.form();
+            let mut scratch = vec![7.0; Panel::scratch_len(&form, n_in, n_rows)];
+            assert_eq!(
+                Panel::most_rows(&form, n_in, scratch.len()),
+                n_rows.next_multiple_of(32)
+            );
+            // SAFETY: whole rows of activations; the CPU has AVX-512 and emulated tiles; the group
+            // is whole and the panel of its form.
+            let sums = unsafe {
+                let row = |i: usize| x[i].as_ptr();
+                let (panel, sums) = Panel::gather(&form, n_in, (n_rows, &row), &mut scratch);
+                kernel.dot(packed.as_ptr(), n_in, &panel, sums);
+                sums
+            };
+            for (t, (x, sums)) in x.iter().zip(sums).enumerate() {
+                for (r, row) in rows.chunks_exact(rows.len() / GROUP_ROWS).enumerate() {
+                    let expected = dot_row(kind, layout, row, n_in, x);
+                    assert!(
+                        sums[r].to_bits() == expected.to_bits()
+                            || (sums[r].is_nan() && expected.is_nan()),
+                        "{} row {r} token {t}: {} for {expected}",
+                        kind.name(),
+                        sums[r]
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Rows in the file are packed first, and a short memory cuts the tokens into several panels.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[test]
+fn tiles_serve_rows_in_both_orders() {
+    // Beside tiles there is always AVX-512.
+    if !Isa::Avx512.is_supported() {
+        return;
+    }
+    crate::simd::amx::emulator::install();
+    let (n_in, n_tokens) = (512, 70);
+    for kind in [QuantKind::Iq3K, QuantKind::Q8_0, QuantKind::Q4K] {
+        let layout = kind.layout().unwrap();
+        let (rows, packed) = group(kind, n_in, 5);
+        let x = activations(layout, n_in, n_tokens, 9);
+        let packed = Stack::packed(kind, n_in, GROUP_ROWS, 1, &packed).unwrap();
+        let mapped = Stack::new(kind, n_in, GROUP_ROWS, 1, &rows).meeting(Activations::Int8);
+        let form = layout.form();
+        let panel = Panel::scratch_len(&form, n_in, 32);
+        for (stack, scratch_len) in [(packed, panel), (mapped, panel + 5_000), (mapped, 10)] {
+            let mut sums = [Isa::Avx512, Isa::Amx].map(|isa| {
+                let mut all = vec![[0.0; GROUP_ROWS]; n_tokens];
+                let mut scratch = vec![0.0; scratch_len];
+                for_products(
+                    &Kernels::on(isa, &stack),
+                    (&stack.item(0), 0..1),
+                    n_tokens,
+                    &|t| x[t].as_ptr(),
+                    &mut scratch,
+                    |_, first, sums| all[first..first + sums.len()].copy_from_slice(sums),
+                );
+                all.into_iter().flatten().map(f32::to_bits)
+            });
+            let [avx512, amx] = &mut sums;
+            assert!(avx512.eq(amx), "{} {scratch_len}", kind.name());
         }
     }
 }

@@ -13,6 +13,8 @@ pub enum Isa {
     AvxVnni,
     /// AVX-512 F, BW, DQ, VL, VNNI and VBMI.
     Avx512,
+    /// The same with the tiles of AMX for many tokens.
+    Amx,
 }
 
 /// See [`Isa::best`].
@@ -20,7 +22,13 @@ static USED: OnceLock<Isa> = OnceLock::new();
 
 impl Isa {
     /// All of them, ascending.
-    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512];
+    pub const ALL: [Self; 5] = [
+        Self::Scalar,
+        Self::Avx2,
+        Self::AvxVnni,
+        Self::Avx512,
+        Self::Amx,
+    ];
 
     /// What is used: the best that this CPU has, unless [`choose`](Self::choose) was called.
     pub fn best() -> Self {
@@ -44,6 +52,7 @@ impl Isa {
                 Self::Scalar => true,
                 Self::Avx2 => avx2,
                 Self::AvxVnni => avx2 && is_x86_feature_detected!("avxvnni"),
+                Self::Amx => Self::Avx512.is_supported() && super::amx::is_available(),
                 Self::Avx512 => {
                     avx2 && is_x86_feature_detected!("avx512f")
                         && is_x86_feature_detected!("avx512bw")
@@ -78,6 +87,7 @@ impl Isa {
             Self::Avx2 => "AVX2",
             Self::AvxVnni => "AVX-VNNI",
             Self::Avx512 => "AVX-512",
+            Self::Amx => "AMX",
         }
     }
 }

@@ -125,6 +125,45 @@ pub(crate) trait Quads: Copy {
     unsafe fn f_fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
 }
 
+/// Products of tiles: rows of activations with quads of weights.
+///
+/// A row of an operand `a` is one row of activations, a row of `b` a quad of 16 rows of weights; a
+/// row of a product has the sums of 16 rows of weights with a row of activations.
+///
+/// # Safety
+/// As [`Quads`]; tiles are those that [`configure`](Self::configure) has made.
+pub(crate) trait Tiles: Quads {
+    /// Tiles that are ready, for as long as it lives.
+    type Configured;
+
+    /// Makes tiles ready for products over `depth` columns at a time: 64 or 32.
+    unsafe fn configure(depth: usize) -> Self::Configured;
+
+    /// `c[i][j] = Σ a[i] · b[j]`, i and j 0 or 1, over `n_steps` of 64 columns: `a` has two times 16
+    /// rows of 64 bytes, and those of the next step `a_step` bytes on; `b` has two times 16 quads
+    /// for every step; `c` gets four times 16 rows.
+    unsafe fn multiply_twice(
+        tiles: &Self::Configured,
+        a: (*const i8, usize),
+        b: *const i8,
+        n_steps: usize,
+        c: *mut i32,
+    );
+
+    /// `c[i] = a[i] · b` over 32 columns: `a` has two times 16 rows of 32 bytes, `b` eight quads;
+    /// `c` gets two times 16 rows.
+    unsafe fn multiply_once(tiles: &Self::Configured, a: *const i8, b: *const i8, c: *mut i32);
+
+    /// 64 bytes to `at`.
+    unsafe fn store(a: Self::V, at: *mut i8);
+    /// The bytes less `bias`.
+    unsafe fn less(a: Self::V, bias: i32) -> Self::V;
+    /// Lanes of `a` where bits of `flags` are set, else of `b`.
+    unsafe fn choose(flags: u16, a: Self::V, b: Self::V) -> Self::V;
+    /// The signed bytes of every lane times its scale, −128 to 127, as `256 · first + second`.
+    unsafe fn scaled(a: Self::V, scales: Self::V) -> [Self::V; 2];
+}
+
 /// The shift that a 64-entry table makes up for when codes have `bits` bits from bit `shift` on
 /// and only the low six bits of a byte select: all of it, or nothing.
 pub(crate) const fn built_in(bits: u32, shift: i32) -> i32 {

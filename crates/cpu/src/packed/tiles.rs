@@ -1,0 +1,261 @@
+//! The dot products of a group of 16 packed rows with many rows of activations, by tiles. The
+//! arithmetic is that of `dot.rs`, to the last bit.
+//!
+//! Sums of tiles run over columns without a look at the scales of their sub-blocks. So weights are
+//! multiplied by those first: products of 16 bits, in two tiles of bytes. Small blocks have no
+//! such scales, and their sums leave the tiles after 32 columns.
+
+use perigee_quant::packed::{CHUNK_LEN, Form, GROUP_ROWS, Scale, SubScales};
+
+use super::dot::{Format, SubBlocks, exponents};
+use super::unpack::Unpack;
+use crate::simd::quads::{Quads, Tiles};
+
+/// Rows of activations of a product of tiles.
+const TILED: usize = 32;
+/// Bytes of a tile.
+const TILE: usize = 1024;
+/// Columns of a tile.
+const STEP: usize = 64;
+/// Columns of a block of the larger kind.
+const SUPER_BLOCK: usize = 256;
+
+/// Sums of rows of activations with a group.
+type Sums = [f32; GROUP_ROWS];
+
+/// Memory of products that starts where a line of the cache does.
+#[repr(align(64))]
+struct Aligned<T>(T);
+
+/// Rows of activations as tiles take them: the columns of a step of all rows, then the next step.
+/// Rows of zeros make whole tiles.
+pub(crate) struct Panel<'a> {
+    n_rows: usize,
+    /// `[n_in / step, rows, step]`
+    a: &'a [i8],
+    /// `[n_in / block_len, rows]`
+    scales: &'a [f32],
+}
+
+impl<'a> Panel<'a> {
+    /// Columns of a step.
+    fn step(form: &Form) -> usize {
+        STEP.min(form.block_len)
+    }
+
+    /// Floats of scratch memory for as many rows of `n_in` columns and their sums.
+    pub(crate) fn scratch_len(form: &Form, n_in: usize, n_rows: usize) -> usize {
+        let n_rows = n_rows.next_multiple_of(TILED);
+        n_rows * (n_in / 4 + n_in / form.block_len + GROUP_ROWS)
+    }
+
+    /// Most rows for which a scratch memory suffices, a multiple of whole tiles.
+    pub(crate) fn most_rows(form: &Form, n_in: usize, scratch_len: usize) -> usize {
+        scratch_len / Self::scratch_len(form, n_in, TILED) * TILED
+    }
+
+    /// Gathers `n_rows` rows in `scratch`, and returns them and memory for their sums.
+    ///
+    /// # Safety
+    /// `row(i)` points to a row of `n_in` activations in the form.
+    ///
+    /// # Panics
+    /// When the memory is shorter than [`scratch_len`](Self::scratch_len).
+    pub(crate) unsafe fn gather(
+        form: &Form,
+        n_in: usize,
+        (n_rows, row): (usize, &dyn Fn(usize) -> *const u8),
+        scratch: &'a mut [f32],
+    ) -> (Self, &'a mut [Sums]) {
+        let n_tiled = n_rows.next_multiple_of(TILED);
+        let (n_blocks, step) = (n_in / form.block_len, Self::step(form));
+        let (a, rest) = scratch.split_at_mut(n_tiled * n_in / 4);
+        let (scales, rest) = rest.split_at_mut(n_tiled * n_blocks);
+        let sums = &mut rest.as_chunks_mut().0[..n_rows];
+        // SAFETY: bytes may lie anywhere, and any bits are some.
+        let a = unsafe { a.align_to_mut::<i8>().1 };
+        for i in 0..n_tiled {
+            let columns = a.chunks_exact_mut(n_tiled * step);
+            let columns = columns.map(|a| &mut a[i * step..(i + 1) * step]);
+            if i >= n_rows {
+                columns.for_each(|columns| columns.fill(0));
+                continue;
+            }
+            // SAFETY: a whole row, promised by the caller.
+            let row = unsafe { std::slice::from_raw_parts(row(i), form.row_bytes(n_in)) };
+            for (to, from) in columns.zip(row.chunks_exact(step)) {
+                for (to, from) in to.iter_mut().zip(from) {
+                    *to = *from as i8;
+                }
+            }
+            let da = row[form.scales(n_in)].as_chunks::<4>().0;
+            for (scales, da) in scales.chunks_exact_mut(n_tiled).zip(da) {
+                scales[i] = f32::from_le_bytes(*da);
+            }
+        }
+        let n_rows = n_tiled;
+        (Self { n_rows, a, scales }, sums)
+    }
+}
+
+/// `y[t][r] = w[r] · x[t]` for the 16 rows of a group and the rows of a panel.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`; `group` points to a group of `n_in` columns in the
+/// layout of `F`; the panel is of that form and of at least as many rows.
+#[inline(always)]
+pub(super) unsafe fn dot_tiles<S: Tiles, F: Format>(
+    group: *const u8,
+    n_in: usize,
+    panel: &Panel<'_>,
+    y: &mut [Sums],
+) {
+    let layout = F::LAYOUT;
+    y.fill([0.0; GROUP_ROWS]);
+    // SAFETY: promised by the caller; offsets are those of the layout and of the panel.
+    unsafe {
+        let tables = F::Codes::tables::<S, F>();
+        let tiles = S::configure(STEP.min(layout.block_len));
+        let row_scale = match layout.scale {
+            Scale::RowF16 => S::f_load_f16(group),
+            Scale::RowF32 => S::f_load(group),
+            Scale::F16 | Scale::Exponent => S::f_zero(),
+        };
+        let mut weights = Aligned([0; 2 * TILE * SUPER_BLOCK / STEP]);
+        let mut products = Aligned([0; TILE]);
+        for b in 0..n_in / layout.block_len {
+            let block = group.add(layout.group_meta_bytes() + b * F::BLOCK_BYTES);
+            let mut d = match layout.scale {
+                Scale::F16 => S::f_load_f16(block),
+                Scale::Exponent => exponents::<S>(block),
+                Scale::RowF16 | Scale::RowF32 => row_scale,
+            };
+            if layout.factor != 1.0 {
+                d = S::f_mul(d, S::f_splat(layout.factor));
+            }
+            let a = panel.a.as_ptr().add(b * layout.block_len * panel.n_rows);
+            let da = &panel.scales[b * panel.n_rows..];
+            let b = weights.0.as_mut_ptr();
+            let c = products.0.as_mut_ptr();
+            if layout.sub_scales == SubScales::None {
+                store_small::<S, F>(&tables, block, b);
+                for (t, y) in y.chunks_mut(TILED).enumerate() {
+                    let first = t * TILED;
+                    S::multiply_once(&tiles, a.add(first * CHUNK_LEN), b, c);
+                    for (i, y) in y.iter_mut().enumerate() {
+                        let sum = S::load(c.add(i * GROUP_ROWS).cast());
+                        add::<S>(sum, d, da[first + i], y);
+                    }
+                }
+            } else {
+                store_scaled::<S, F>(&tables, block, b);
+                for (t, y) in y.chunks_mut(TILED).enumerate() {
+                    let first = t * TILED;
+                    let a = (a.add(first * STEP), panel.n_rows * STEP);
+                    S::multiply_twice(&tiles, a, b, SUPER_BLOCK / STEP, c);
+                    for (i, y) in y.iter_mut().enumerate() {
+                        // Two tiles for the first 16 rows of activations, then two for the rest.
+                        let at = c.add(i / GROUP_ROWS * (TILE / 2) + i % GROUP_ROWS * GROUP_ROWS);
+                        let high = S::shl32::<8>(S::load(at.cast()));
+                        let sum = S::add(high, S::load(at.add(TILE / 4).cast()));
+                        add::<S>(sum, d, da[first + i], y);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `y ← fma(d·da, f32(sum), y)`.
+#[inline(always)]
+unsafe fn add<S: Quads>(sum: S::V, d: S::F, da: f32, y: &mut Sums) {
+    // SAFETY: promised by the caller; there are 16 sums.
+    unsafe {
+        let scale = S::f_mul(d, S::f_splat(da));
+        let sum = S::f_fma(scale, S::f_from(sum), S::f_load(y.as_ptr().cast()));
+        S::f_store(sum, y.as_mut_ptr());
+    }
+}
+
+/// The values of a chunk.
+#[inline(always)]
+unsafe fn signed<S: Tiles, F: Format>(
+    tables: &<F::Codes as Unpack>::Tables<S>,
+    block: *const u8,
+    chunk: usize,
+) -> [S::V; 8] {
+    const { assert!(fits_a_byte::<F>(), "shifted values are bytes") };
+    let layout = F::LAYOUT;
+    // SAFETY: promised by the caller.
+    unsafe {
+        let mut quads = F::Codes::unpack::<S, F>(tables, block.add(F::CODES), chunk);
+        for (q, quad) in quads.iter_mut().enumerate() {
+            if F::Codes::HIGH_TIMES_16 && S::EXACT_U8 && q >= 4 {
+                *quad = S::and(S::shr16::<4>(*quad), S::splat(0x0F0F_0F0F));
+            }
+            let plain = S::less(*quad, layout.bias);
+            *quad = plain;
+            if layout.shift != 0 {
+                let k = (chunk * CHUNK_LEN + q / 4 * CHUNK_LEN / 2) / layout.sub_len;
+                let flags = block.add(F::FLAGS + 2 * k).cast::<u16>();
+                let flags = u16::from_le(flags.read_unaligned());
+                let shifted = S::less(*quad, -i32::from(layout.shift));
+                *quad = S::choose(flags, shifted, plain);
+            }
+        }
+        quads
+    }
+}
+
+/// Whether shifted values are signed bytes.
+const fn fits_a_byte<F: Format>() -> bool {
+    let layout = F::LAYOUT;
+    let mut i = 0;
+    while i < layout.values.len() {
+        let shifted = layout.values[i] as i32 + layout.shift as i32;
+        if shifted != shifted as i8 as i32 {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+/// The tile of a block of 32 columns.
+#[inline(always)]
+unsafe fn store_small<S: Tiles, F: Format>(
+    tables: &<F::Codes as Unpack>::Tables<S>,
+    block: *const u8,
+    to: *mut i8,
+) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        for (q, quad) in signed::<S, F>(tables, block, 0).into_iter().enumerate() {
+            S::store(quad, to.add(q * STEP));
+        }
+    }
+}
+
+/// The tiles of a block of 256 columns: for each step that of high bytes, then that of low ones.
+#[inline(always)]
+unsafe fn store_scaled<S: Tiles, F: Format>(
+    tables: &<F::Codes as Unpack>::Tables<S>,
+    block: *const u8,
+    to: *mut i8,
+) {
+    let layout = F::LAYOUT;
+    // SAFETY: promised by the caller.
+    unsafe {
+        for chunk in 0..SUPER_BLOCK / CHUNK_LEN {
+            let scales = SubBlocks::<S>::of::<F>(block, chunk).scales;
+            let quads = signed::<S, F>(tables, block, chunk);
+            let to = to.add(chunk / 2 * 2 * TILE + chunk % 2 * (TILE / 2));
+            for (q, quad) in quads.into_iter().enumerate() {
+                let scales = scales[q / 4 * CHUNK_LEN / 2 / layout.sub_len];
+                let [high, low] = S::scaled(quad, scales);
+                S::store(high, to.add(q * STEP));
+                S::store(low, to.add(TILE + q * STEP));
+            }
+        }
+    }
+}

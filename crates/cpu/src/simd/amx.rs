@@ -1,0 +1,248 @@
+//! Tiles of AMX: 16 rows of 64 bytes, and products of two of them.
+//!
+//! Compilers do not know tiles yet, so all that touches them is assembly, from the first
+//! instruction to the last of a product: between two blocks of assembly no tile holds anything.
+
+use std::arch::asm;
+use std::arch::x86_64::*;
+use std::marker::PhantomData;
+use std::sync::OnceLock;
+
+use super::quads::Tiles;
+use super::quads_avx512::Avx512;
+
+/// Bytes of a tile.
+const TILE: usize = 1024;
+/// Rows of a tile.
+const ROWS: u8 = 16;
+/// Bytes of a row.
+const ROW_BYTES: u8 = 64;
+
+/// Whether the CPU has tiles of 8-bit integers and the system lets this process use them.
+pub(crate) fn is_available() -> bool {
+    static AVAILABLE: OnceLock<bool> = OnceLock::new();
+    *AVAILABLE.get_or_init(|| has_instructions() && is_permitted())
+}
+
+/// AMX-TILE and AMX-INT8, with their registers switched on by the system.
+fn has_instructions() -> bool {
+    const OSXSAVE: u32 = 1 << 27;
+    const TILE_AND_INT8: u32 = 0b11 << 24;
+    const TILE_STATE: u32 = 0b11 << 17;
+    if __cpuid(0).eax < 7 || __cpuid(1).ecx & OSXSAVE == 0 {
+        return false;
+    }
+    let state: u32;
+    // SAFETY: the instruction is there when the system uses XSAVE (checked above).
+    unsafe {
+        asm!("xgetbv", in("ecx") 0, out("eax") state, out("edx") _, options(nomem, nostack));
+    }
+    __cpuid_count(7, 0).edx & TILE_AND_INT8 == TILE_AND_INT8 && state & TILE_STATE == TILE_STATE
+}
+
+/// Asks for the registers: Linux gives their memory to processes that want it only.
+fn is_permitted() -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        const ARCH_REQ_XCOMP_PERM: libc::c_ulong = 0x1023;
+        const XFEATURE_XTILEDATA: libc::c_ulong = 18;
+        // SAFETY: the call changes nothing but what this process may use.
+        let answer = unsafe {
+            libc::syscall(
+                libc::SYS_arch_prctl,
+                ARCH_REQ_XCOMP_PERM,
+                XFEATURE_XTILEDATA,
+            )
+        };
+        answer == 0
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        false
+    }
+}
+
+/// Tiles of this thread, configured until this is dropped.
+pub(crate) struct Configured(PhantomData<*const ()>);
+
+/// The operand of LDTILECFG.
+#[repr(C, align(64))]
+struct Config {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+impl Configured {
+    /// Tiles 0 to 3 for sums, 4 and 5 for rows of `depth` bytes, 6 and 7 for columns of as many.
+    ///
+    /// # Safety
+    /// The CPU has tiles and the process may use them; `depth` is a multiple of 4 up to 64.
+    unsafe fn new(depth: usize) -> Self {
+        let mut config = Config {
+            palette: 1,
+            start_row: 0,
+            reserved: [0; 14],
+            row_bytes: [0; 16],
+            rows: [0; 16],
+        };
+        config.row_bytes[..8].fill(ROW_BYTES.into());
+        config.rows[..8].fill(ROWS);
+        config.row_bytes[4..6].fill(depth as u16);
+        config.rows[6..8].fill((depth / 4) as u8);
+        // SAFETY: promised by the caller; the operand has 64 bytes, all of which the assembly may
+        // read as it is not said to leave memory alone.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const config, options(nostack)) };
+        Self(PhantomData)
+    }
+}
+
+impl Drop for Configured {
+    fn drop(&mut self) {
+        // SAFETY: the thread has configured tiles, so that there are some.
+        unsafe { asm!("tilerelease", options(nostack)) };
+    }
+}
+
+impl Tiles for Avx512 {
+    type Configured = Configured;
+
+    #[inline(always)]
+    unsafe fn configure(depth: usize) -> Configured {
+        // SAFETY: promised by the caller.
+        unsafe { Configured::new(depth) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_twice(
+        _: &Configured,
+        (a, a_step): (*const i8, usize),
+        b: *const i8,
+        n_steps: usize,
+        c: *mut i32,
+    ) {
+        // SAFETY: good pointers and tiles are promised by the caller.
+        unsafe {
+            asm!(
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
+                "2:",
+                "tileloadd tmm6, [{b} + {row}]",
+                "tileloadd tmm4, [{a} + {row}]",
+                "tileloadd tmm7, [{b} + {row} + 1024]",
+                "tileloadd tmm5, [{a} + {row} + 1024]",
+                "tdpbssd tmm0, tmm4, tmm6",
+                "tdpbssd tmm1, tmm4, tmm7",
+                "tdpbssd tmm2, tmm5, tmm6",
+                "tdpbssd tmm3, tmm5, tmm7",
+                "add {a}, {a_step}",
+                "add {b}, 2048",
+                "dec {n}",
+                "jnz 2b",
+                "tilestored [{c} + {row}], tmm0",
+                "tilestored [{c} + {row} + 1024], tmm1",
+                "tilestored [{c} + {row} + 2048], tmm2",
+                "tilestored [{c} + {row} + 3072], tmm3",
+                a = inout(reg) a => _,
+                a_step = in(reg) a_step,
+                b = inout(reg) b => _,
+                c = in(reg) c,
+                n = inout(reg) n_steps => _,
+                row = in(reg) usize::from(ROW_BYTES),
+                options(nostack),
+            );
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_once(_: &Configured, a: *const i8, b: *const i8, c: *mut i32) {
+        // SAFETY: good pointers and tiles are promised by the caller.
+        unsafe {
+            asm!(
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tileloadd tmm6, [{b} + {row}]",
+                "tileloadd tmm4, [{a} + {half}]",
+                "tileloadd tmm5, [{a} + {half} + 512]",
+                "tdpbssd tmm0, tmm4, tmm6",
+                "tdpbssd tmm1, tmm5, tmm6",
+                "tilestored [{c} + {row}], tmm0",
+                "tilestored [{c} + {row} + 1024], tmm1",
+                a = in(reg) a,
+                b = in(reg) b,
+                c = in(reg) c,
+                row = in(reg) usize::from(ROW_BYTES),
+                half = in(reg) usize::from(ROW_BYTES / 2),
+                options(nostack),
+            );
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(a: __m512i, at: *mut i8) {
+        // SAFETY: promised by the caller.
+        unsafe { _mm512_storeu_si512(at.cast(), a) }
+    }
+
+    #[inline(always)]
+    unsafe fn less(a: __m512i, bias: i32) -> __m512i {
+        // SAFETY: promised by the caller.
+        unsafe { _mm512_sub_epi8(a, _mm512_set1_epi8(bias as i8)) }
+    }
+
+    #[inline(always)]
+    unsafe fn choose(flags: u16, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: promised by the caller.
+        unsafe { _mm512_mask_blend_epi32(flags, b, a) }
+    }
+
+    #[inline(always)]
+    unsafe fn scaled(a: __m512i, scales: __m512i) -> [__m512i; 2] {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let low = _mm512_set1_epi16(0x00FF);
+            let scales =
+                _mm512_mask_blend_epi16(0xAAAA_AAAA, scales, _mm512_slli_epi32::<16>(scales));
+            let even =
+                _mm512_mullo_epi16(_mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(a)), scales);
+            let odd = _mm512_mullo_epi16(_mm512_srai_epi16::<8>(a), scales);
+            let low_bytes =
+                _mm512_ternarylogic_epi32::<0xCA>(low, even, _mm512_slli_epi16::<8>(odd));
+            // The low byte counts as signed: half of it goes into the high one.
+            let half = _mm512_set1_epi16(128);
+            let (even, odd) = (_mm512_add_epi16(even, half), _mm512_add_epi16(odd, half));
+            let high_bytes =
+                _mm512_ternarylogic_epi32::<0xCA>(low, _mm512_srli_epi16::<8>(even), odd);
+            [high_bytes, low_bytes]
+        }
+    }
+}
+
+/// Multiplies `rounds` times what is in the first-level cache, and returns how many products that
+/// were.
+///
+/// # Safety
+/// The CPU has tiles and the process may use them.
+pub(crate) unsafe fn peak(rounds: usize) -> usize {
+    #[repr(align(64))]
+    struct Aligned<T>(T);
+    let a = Aligned([1; 2 * TILE]);
+    let b = Aligned([1; 2 * TILE]);
+    let mut c = Aligned([0; TILE]);
+    // SAFETY: promised by the caller; every operand has all bytes of one step.
+    unsafe {
+        let tiles = Configured::new(ROW_BYTES.into());
+        for _ in 0..rounds {
+            Avx512::multiply_twice(&tiles, (a.0.as_ptr(), 0), b.0.as_ptr(), 1, c.0.as_mut_ptr());
+        }
+    }
+    std::hint::black_box(&mut c.0);
+    rounds * 4 * 16 * 16 * 64
+}
+
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) mod emulator;

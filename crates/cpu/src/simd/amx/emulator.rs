@@ -1,0 +1,194 @@
+//! Tiles for tests on machines without them: the instructions fault, and a signal handler does what
+//! they would have done (Intel's Software Developer's Manual, volume 2; intrinsics of AMX-TILE and
+//! AMX-INT8).
+
+use std::cell::UnsafeCell;
+use std::sync::Once;
+
+use libc::{REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+use libc::{REG_RAX, REG_RBP, REG_RBX, REG_RCX, REG_RDI, REG_RDX, REG_RIP, REG_RSI, REG_RSP};
+
+/// The general registers by the numbers that instructions have for them.
+const REGISTERS: [i32; 16] = [
+    REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI, REG_R8, REG_R9,
+    REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
+];
+
+/// The tiles of a thread.
+struct State {
+    /// Bytes of a row and rows of each tile; all zero where nothing is configured.
+    shapes: [(usize, usize); 8],
+    tiles: [[[u8; 64]; 16]; 8],
+}
+
+thread_local! {
+    static STATE: UnsafeCell<State> = const {
+        UnsafeCell::new(State {
+            shapes: [(0, 0); 8],
+            tiles: [[[0; 64]; 16]; 8],
+        })
+    };
+}
+
+/// From now on tiles can be used in this process; those of the machine, if it has them.
+pub(crate) fn install() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        if super::is_available() {
+            return;
+        }
+        // SAFETY: the handler touches the stopped thread's registers, its tiles and the memory
+        // that its instruction names, and takes no locks.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = handle as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO;
+            libc::sigemptyset(&raw mut action.sa_mask);
+            assert_eq!(
+                libc::sigaction(libc::SIGILL, &raw const action, std::ptr::null_mut()),
+                0
+            );
+        }
+    });
+}
+
+/// Runs the instruction that faulted, or lets it fault again without a handler.
+unsafe extern "C" fn handle(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the system gives the context of the thread that the instruction faulted on.
+    unsafe {
+        let registers = &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs;
+        let at = registers[REG_RIP as usize] as *const u8;
+        let done = STATE.with(|state| run(&mut *state.get(), at, registers));
+        match done {
+            Some(n_bytes) => registers[REG_RIP as usize] += n_bytes,
+            None => {
+                libc::signal(libc::SIGILL, libc::SIG_DFL);
+            }
+        }
+    }
+}
+
+/// One instruction; returns its length, or `None` for another than those of tiles.
+///
+/// # Safety
+/// `at` points to an instruction, and its operands to the memory that it works on.
+unsafe fn run(state: &mut State, at: *const u8, registers: &[libc::greg_t]) -> Option<i64> {
+    // SAFETY: promised by the caller; no byte after the end of an instruction is read.
+    unsafe {
+        let byte = |i: usize| at.add(i).read();
+        // Three bytes of VEX with the map 0F38, W0 and 128 bits.
+        if byte(0) != 0xC4 || byte(1) & 0x1F != 2 || byte(2) & 0x84 != 0 {
+            return None;
+        }
+        let (extra_index, extra_base) = (!byte(1) >> 6 & 1, !byte(1) >> 5 & 1);
+        let (prefix, third) = (byte(2) & 3, usize::from(!byte(2) >> 3 & 7));
+        let (opcode, modrm) = (byte(3), byte(4));
+        let (mode, first, second) = (modrm >> 6, usize::from(modrm >> 3 & 7), modrm & 7);
+        if mode == 3 {
+            match (opcode, prefix) {
+                // TILERELEASE
+                (0x49, 0) => state.shapes = [(0, 0); 8],
+                // TILEZERO
+                (0x49, 3) => state.tiles[first] = [[0; 64]; 16],
+                // TDPBSSD
+                (0x5E, 3) => state.multiply(first, usize::from(second), third),
+                _ => return None,
+            }
+            return Some(5);
+        }
+        let register = |number: u8, extra: u8| {
+            registers[REGISTERS[usize::from(number | extra << 3)] as usize] as usize
+        };
+        let (mut address, mut stride, mut len) = (0, 0, 5);
+        let mut base = second;
+        if second == 4 {
+            let sib = byte(5);
+            len = 6;
+            base = sib & 7;
+            let index = sib >> 3 & 7;
+            if index != 4 || extra_index == 1 {
+                stride = register(index, extra_index) << (sib >> 6);
+            }
+        }
+        assert!(
+            mode > 0 || base != 5,
+            "no address of the kind that needs no register"
+        );
+        address += register(base, extra_base);
+        match mode {
+            1 => {
+                address = address.wrapping_add_signed(isize::from(byte(len) as i8));
+                len += 1;
+            }
+            2 => {
+                let displacement = at.add(len).cast::<i32>().read_unaligned();
+                address = address.wrapping_add_signed(displacement as isize);
+                len += 4;
+            }
+            _ => {}
+        }
+        match (opcode, prefix) {
+            // LDTILECFG
+            (0x49, 0) => state.configure(&(address as *const [u8; 64]).read_unaligned()),
+            // TILELOADD
+            (0x4B, 3) => state.load(first, address, stride),
+            // TILESTORED
+            (0x4B, 2) => state.store(first, address, stride),
+            _ => return None,
+        }
+        Some(len as i64)
+    }
+}
+
+impl State {
+    fn configure(&mut self, config: &[u8; 64]) {
+        assert_eq!(config[0], 1, "the palette");
+        for (t, shape) in self.shapes.iter_mut().enumerate() {
+            let row_bytes = u16::from_le_bytes([config[16 + 2 * t], config[17 + 2 * t]]);
+            *shape = (row_bytes.into(), config[48 + t].into());
+            assert!(shape.0 <= 64 && shape.1 <= 16);
+        }
+        self.tiles = [[[0; 64]; 16]; 8];
+    }
+
+    unsafe fn load(&mut self, tile: usize, address: usize, stride: usize) {
+        let (row_bytes, n_rows) = self.shapes[tile];
+        assert!(row_bytes > 0, "a configured tile");
+        self.tiles[tile] = [[0; 64]; 16];
+        for (r, row) in self.tiles[tile][..n_rows].iter_mut().enumerate() {
+            let from = (address + r * stride) as *const u8;
+            // SAFETY: as many bytes are there, promised by the caller.
+            unsafe { from.copy_to_nonoverlapping(row.as_mut_ptr(), row_bytes) };
+        }
+    }
+
+    unsafe fn store(&self, tile: usize, address: usize, stride: usize) {
+        let (row_bytes, n_rows) = self.shapes[tile];
+        assert!(row_bytes > 0, "a configured tile");
+        for (r, row) in self.tiles[tile][..n_rows].iter().enumerate() {
+            let to = (address + r * stride) as *mut u8;
+            // SAFETY: as many bytes are there, promised by the caller.
+            unsafe { to.copy_from_nonoverlapping(row.as_ptr(), row_bytes) };
+        }
+    }
+
+    /// `c[m][n] += Σ_k a[m][k] · b[k / 4][4 n + k mod 4]`.
+    fn multiply(&mut self, c: usize, a: usize, b: usize) {
+        let ((depth, n_rows), (row_bytes, n_quads)) = (self.shapes[a], self.shapes[b]);
+        assert_eq!((row_bytes, n_rows), self.shapes[c]);
+        assert_eq!(depth, 4 * n_quads);
+        for m in 0..n_rows {
+            for n in 0..row_bytes / 4 {
+                let mut bytes = [0; 4];
+                bytes.copy_from_slice(&self.tiles[c][m][4 * n..4 * n + 4]);
+                let mut sum = i32::from_le_bytes(bytes);
+                for k in 0..depth {
+                    let product = i32::from(self.tiles[a][m][k] as i8)
+                        * i32::from(self.tiles[b][k / 4][4 * n + k % 4] as i8);
+                    sum = sum.wrapping_add(product);
+                }
+                self.tiles[c][m][4 * n..4 * n + 4].copy_from_slice(&sum.to_le_bytes());
+            }
+        }
+    }
+}
