@@ -1,12 +1,12 @@
 //! Conversations as clients have them, with the real answers at temperature 0.
 
 use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
 use crate::http::{block_on, post, post_stream};
-use crate::program::{Server, output, perigee, root};
+use crate::program::{Server, output, passes_script, perigee};
 
 const WHO: &str = "Who are you?";
 const I_AM: &str =
@@ -82,24 +82,8 @@ fn a_second_turn_starts_from_the_cached_first_one() {
 
 #[test]
 fn the_python_client_calls_tools_and_tells_their_results() {
-    let Some(python) = std::env::var_os("PERIGEE_TEST_PYTHON") else {
-        println!(
-            "skipped: PERIGEE_TEST_PYTHON is not set (cargo xtask test makes the environment)"
-        );
-        return;
-    };
     let server = Server::start(&["--demo"]);
-    let output = Command::new(python)
-        .arg(root().join("tests/clients/demo_tools.py"))
-        .arg(format!("{}/v1", server.url))
-        .output()
-        .expect("python starts");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && text.ends_with("all passed\n"),
-        "{text}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    passes_script("demo_tools.py", &server);
 }
 
 #[test]

@@ -3,29 +3,11 @@
 use std::process::Command;
 
 use super::scripted;
-use crate::program::root;
+use crate::program::passes_script;
 
 #[test]
 fn the_python_client_passes_its_script() {
-    let Some(python) = std::env::var_os("PERIGEE_TEST_PYTHON") else {
-        println!(
-            "skipped: PERIGEE_TEST_PYTHON is not set (cargo xtask test makes the environment)"
-        );
-        return;
-    };
-    let server = scripted(&[]);
-    let output = Command::new(python)
-        .arg(root().join("tests/clients/openai_client.py"))
-        .arg(format!("{}/v1", server.url))
-        .output()
-        .expect("python starts");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{text}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(text.ends_with("all passed\n"), "{text}");
+    passes_script("openai_client.py", &scripted(&[]));
 }
 
 #[test]

@@ -100,6 +100,19 @@ pub(crate) fn aligned(buffer: &mut [f32]) -> &mut [f32] {
     buffer.get_mut(skipped..).unwrap_or_default()
 }
 
+/// Parts of these lengths, one after another.
+///
+/// # Panics
+/// When the buffer is shorter than all of them.
+pub(crate) fn take_parts<const N: usize>(buffer: &mut [f32], lens: [usize; N]) -> [&mut [f32]; N] {
+    let mut rest = buffer;
+    lens.map(|len| {
+        let (part, after) = std::mem::take(&mut rest).split_at_mut(len);
+        rest = after;
+        part
+    })
+}
+
 /// The same memory for integers; what it holds is undefined.
 pub(crate) fn as_pairs(buffer: &mut [f32]) -> &mut [Pair] {
     // SAFETY: a pair has the size of a float and needs no more alignment, and any bits are one.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::split::{Products, States, TASK_HEADS, TASK_TOKENS, TILE_LEN};
-use crate::simd::{Isa, LANES, Product, Soften, Start, pack_rows};
+use crate::simd::{Isa, LANES, Product, Start, pack_rows, take_parts};
 use crate::{LatentCache, LatentShape};
 
 /// See the module.
@@ -26,11 +26,13 @@ impl<'s> FloatProducts<'s> {
     }
 
     pub(super) fn new(shape: &'s LatentShape, scratch: &'s mut [f32]) -> Self {
-        let q_len = TASK_TOKENS * TASK_HEADS * shape.padded_len();
-        let (q, scratch) = scratch.split_at_mut(q_len);
-        let (scores, scratch) = scratch.split_at_mut(TILE_LEN * TASK_HEADS);
-        let (shrink, scratch) = scratch.split_at_mut(TASK_HEADS);
-        let tile = &mut scratch[..TILE_LEN * shape.padded_len()];
+        let lens = [
+            TASK_TOKENS * TASK_HEADS * shape.padded_len(),
+            TILE_LEN * shape.padded_len(),
+            TILE_LEN * TASK_HEADS,
+            TASK_HEADS,
+        ];
+        let [q, tile, scores, shrink] = take_parts(scratch, lens);
         Self {
             shape,
             q,
@@ -52,14 +54,10 @@ impl Products for FloatProducts<'_> {
         cache.decode(isa, table, at, self.tile);
     }
 
-    fn add_tile(&mut self, isa: Isa, token: usize, n: usize, states: States<'_>) {
+    fn add_tile(&mut self, isa: Isa, token: usize, n: usize, mut states: States<'_>) {
         let padded_len = self.shape.padded_len();
         let States {
-            n_heads,
-            n_lanes,
-            scale,
-            partial,
-            is_first,
+            n_heads, n_lanes, ..
         } = states;
         let q_len = TASK_HEADS * padded_len;
         Product {
@@ -75,21 +73,7 @@ impl Products for FloatProducts<'_> {
             out_row_block: (n_lanes, LANES),
         }
         .run_on(isa);
-        Soften {
-            scores: self.scores,
-            n_rows: n,
-            stride: n_lanes,
-            scale,
-            max: &mut partial.max[..n_lanes],
-            sum: &mut partial.sum[..n_lanes],
-            shrink: &mut self.shrink[..n_lanes],
-        }
-        .run_on(isa);
-        let start = if is_first {
-            Start::Zero
-        } else {
-            Start::Rows(self.shrink)
-        };
+        states.soften(isa, n, self.scores, self.shrink);
         Product {
             n_rows: n_heads,
             n_steps: n,
@@ -98,8 +82,8 @@ impl Products for FloatProducts<'_> {
             a_row_step: (1, n_lanes),
             b: self.tile,
             b_step_block: (padded_len, LANES),
-            start,
-            out: partial.values,
+            start: states.start(self.shrink),
+            out: states.partial.values,
             out_row_block: (self.shape.kv_lora_rank, LANES),
         }
         .run_on(isa);

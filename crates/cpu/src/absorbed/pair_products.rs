@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::split::{Products, States, TASK_HEADS, TASK_TOKENS, TILE_LEN};
 use crate::simd::{
-    Isa, LANES, Pair, PairProduct, RoundColumns, RoundRow, Soften, Start, as_pairs, pack_rows,
+    Isa, LANES, Pair, PairProduct, RoundColumns, RoundRow, Start, as_pairs, pack_rows, take_parts,
 };
 use crate::{LatentCache, LatentShape};
 
@@ -64,24 +64,42 @@ impl<'s> PairProducts<'s> {
 
     pub(super) fn new(shape: &'s LatentShape, scratch: &'s mut [f32]) -> Self {
         let padded_len = shape.padded_len();
-        let mut rest = scratch;
-        let mut take = |len: usize| {
-            let (part, tail) = std::mem::take(&mut rest).split_at_mut(len);
-            rest = tail;
-            part
-        };
+        let lens = [
+            TASK_TOKENS * TASK_HEADS * padded_len / 2,
+            TASK_TOKENS * TASK_HEADS * 2,
+            TILE_LEN * padded_len / 2,
+            2 * TILE_LEN,
+            TILE_LEN / 2 * shape.kv_lora_rank,
+            TILE_LEN * TASK_HEADS,
+            TILE_LEN / 2 * TASK_HEADS,
+            TASK_HEADS,
+            TASK_HEADS,
+            LANES * padded_len,
+        ];
+        let [
+            q,
+            q_scales,
+            tile,
+            tile_scales,
+            columns,
+            scores,
+            weights,
+            weight_scales,
+            shrink,
+            floats,
+        ] = take_parts(scratch, lens);
         Self {
-            q: as_pairs(take(TASK_TOKENS * TASK_HEADS * padded_len / 2)),
-            q_scales: take(TASK_TOKENS * TASK_HEADS * 2),
-            tile: as_pairs(take(TILE_LEN * padded_len / 2)),
-            tile_scales: take(2 * TILE_LEN),
-            columns: as_pairs(take(TILE_LEN / 2 * shape.kv_lora_rank)),
-            scores: take(TILE_LEN * TASK_HEADS),
-            weights: as_pairs(take(TILE_LEN / 2 * TASK_HEADS)),
-            weight_scales: take(TASK_HEADS),
-            shrink: take(TASK_HEADS),
-            floats: take(LANES * padded_len),
             shape,
+            q: as_pairs(q),
+            q_scales,
+            tile: as_pairs(tile),
+            tile_scales,
+            columns: as_pairs(columns),
+            scores,
+            weights: as_pairs(weights),
+            weight_scales,
+            shrink,
+            floats,
         }
     }
 
@@ -160,14 +178,10 @@ impl Products for PairProducts<'_> {
         }
     }
 
-    fn add_tile(&mut self, isa: Isa, token: usize, n: usize, states: States<'_>) {
+    fn add_tile(&mut self, isa: Isa, token: usize, n: usize, mut states: States<'_>) {
         let (padded_len, rank) = (self.shape.padded_len(), self.shape.kv_lora_rank);
         let States {
-            n_heads,
-            n_lanes,
-            scale,
-            partial,
-            is_first,
+            n_heads, n_lanes, ..
         } = states;
         let mut start = Start::Zero;
         for (i, part) in self.parts().into_iter().enumerate() {
@@ -191,16 +205,7 @@ impl Products for PairProducts<'_> {
                 start = Start::Out;
             }
         }
-        Soften {
-            scores: self.scores,
-            n_rows: n,
-            stride: n_lanes,
-            scale,
-            max: &mut partial.max[..n_lanes],
-            sum: &mut partial.sum[..n_lanes],
-            shrink: &mut self.shrink[..n_lanes],
-        }
-        .run_on(isa);
+        states.soften(isa, n, self.scores, self.shrink);
         self.round_weights(isa, n, n_lanes);
         PairProduct {
             n_rows: n_heads,
@@ -212,12 +217,8 @@ impl Products for PairProducts<'_> {
             b_step_block: (rank, LANES),
             row_scales: self.weight_scales,
             lane_scales: None,
-            start: if is_first {
-                Start::Zero
-            } else {
-                Start::Rows(self.shrink)
-            },
-            out: partial.values,
+            start: states.start(self.shrink),
+            out: states.partial.values,
             out_row_block: (rank, LANES),
         }
         .run_on(isa);

@@ -9,7 +9,7 @@ use super::float_products::FloatProducts;
 use super::pair_products::PairProducts;
 use super::states::Partial;
 use super::{SPLIT_LEN, Task, Wave};
-use crate::simd::{Isa, LANES, aligned};
+use crate::simd::{Isa, LANES, Soften, Start, aligned};
 use crate::{LatentCache, LatentShape, Queries};
 
 /// Positions decoded at a time; divides [`SPLIT_LEN`].
@@ -47,6 +47,32 @@ pub(super) struct States<'a> {
     pub(super) partial: Partial<'a>,
     /// Whether `partial` holds nothing yet.
     pub(super) is_first: bool,
+}
+
+impl States<'_> {
+    /// Turns the scores of `n` rows into attention weights, and `shrink` into what the values so far
+    /// are multiplied by.
+    pub(super) fn soften(&mut self, isa: Isa, n: usize, scores: &mut [f32], shrink: &mut [f32]) {
+        Soften {
+            scores,
+            n_rows: n,
+            stride: self.n_lanes,
+            scale: self.scale,
+            max: &mut self.partial.max[..self.n_lanes],
+            sum: &mut self.partial.sum[..self.n_lanes],
+            shrink: &mut shrink[..self.n_lanes],
+        }
+        .run_on(isa);
+    }
+
+    /// What the values of more rows are added to.
+    pub(super) fn start<'s>(&self, shrink: &'s [f32]) -> Start<'s> {
+        if self.is_first {
+            Start::Zero
+        } else {
+            Start::Rows(shrink)
+        }
+    }
 }
 
 /// See the module.

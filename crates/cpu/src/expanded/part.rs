@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::{Expanded, KeyUp};
-use crate::simd::{Isa, LANES, Product, Soften, Start, aligned, pack_rows};
+use crate::simd::{Isa, LANES, Product, Soften, Start, aligned, pack_rows, take_parts};
 use crate::{LatentCache, LatentShape, Matrix, Queries};
 
 /// Most tokens of a task: bounds its scratch memory.
@@ -101,22 +101,26 @@ impl<'s> Buffers<'s> {
     }
 
     fn new(dim: &Dimensions, n_groups: usize, scratch: &'s mut [f32]) -> Self {
-        let mut rest = aligned(scratch);
-        let mut parts = Self::lens(dim, n_groups).map(|len| {
-            let (part, after) = std::mem::take(&mut rest).split_at_mut(len);
-            rest = after;
-            Some(part)
-        });
-        let mut next = |i: usize| parts[i].take().unwrap_or_default();
+        let parts = take_parts(aligned(scratch), Self::lens(dim, n_groups));
+        let [
+            key_weights,
+            value_weights,
+            latents,
+            keys,
+            values,
+            scores,
+            q,
+            states,
+        ] = parts;
         Self {
-            key_weights: next(0),
-            value_weights: next(1),
-            latents: next(2),
-            keys: next(3),
-            values: next(4),
-            scores: next(5),
-            q: next(6),
-            states: next(7),
+            key_weights,
+            value_weights,
+            latents,
+            keys,
+            values,
+            scores,
+            q,
+            states,
         }
     }
 }

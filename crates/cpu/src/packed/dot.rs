@@ -51,11 +51,6 @@ pub(super) unsafe fn dot_group<S: Quads, F: Format, const N: usize>(
     // SAFETY: promised by the caller; offsets are those of the layout and of the form.
     unsafe {
         let tables = F::Codes::tables::<S, F>();
-        let row_scale = match layout.scale {
-            Scale::RowF16 => S::f_load_f16(group),
-            Scale::RowF32 => S::f_load(group),
-            Scale::F16 | Scale::Exponent => S::f_zero(),
-        };
         let mut sums = [S::f_zero(); N];
         let mut scales_x = [std::ptr::null::<f32>(); N];
         let mut sums_x = [Sums::NONE; N];
@@ -68,14 +63,7 @@ pub(super) unsafe fn dot_group<S: Quads, F: Format, const N: usize>(
         }
         for b in 0..n_in / layout.block_len {
             let block = group.add(layout.group_meta_bytes() + b * F::BLOCK_BYTES);
-            let mut d = match layout.scale {
-                Scale::F16 => S::f_load_f16(block),
-                Scale::Exponent => exponents::<S>(block),
-                Scale::RowF16 | Scale::RowF32 => row_scale,
-            };
-            if layout.factor != 1.0 {
-                d = S::f_mul(d, S::f_splat(layout.factor));
-            }
+            let d = block_scales::<S, F>(group, block);
             let dmin = if layout.has_mins() {
                 S::f_neg(S::f_load_f16(block.add(F::DMIN)))
             } else {
@@ -94,6 +82,28 @@ pub(super) unsafe fn dot_group<S: Quads, F: Format, const N: usize>(
         }
         for c in 0..N {
             S::f_store(sums[c], y[c].as_mut_ptr());
+        }
+    }
+}
+
+/// The float scales of 16 rows in a block of their group.
+///
+/// # Safety
+/// As [`dot_group`].
+#[inline(always)]
+pub(super) unsafe fn block_scales<S: Quads, F: Format>(group: *const u8, block: *const u8) -> S::F {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let scales = match F::LAYOUT.scale {
+            Scale::F16 => S::f_load_f16(block),
+            Scale::Exponent => exponents::<S>(block),
+            Scale::RowF16 => S::f_load_f16(group),
+            Scale::RowF32 => S::f_load(group),
+        };
+        if F::LAYOUT.factor == 1.0 {
+            scales
+        } else {
+            S::f_mul(scales, S::f_splat(F::LAYOUT.factor))
         }
     }
 }
@@ -298,7 +308,7 @@ const fn positive_scales(layout: &Layout) -> [u8; 64] {
 
 /// The scales 2^(e − 128) of sixteen exponents.
 #[inline(always)]
-pub(super) unsafe fn exponents<S: Quads>(at: *const u8) -> S::F {
+unsafe fn exponents<S: Quads>(at: *const u8) -> S::F {
     // SAFETY: sixteen readable bytes, promised by the caller.
     let exponents = unsafe { at.cast::<[u8; GROUP_ROWS]>().read() };
     let mut scales = [[0; 4]; GROUP_ROWS];

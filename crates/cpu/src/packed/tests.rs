@@ -93,15 +93,20 @@ fn every_instruction_set_gives_the_canonical_bits() {
     }
 }
 
+/// Sees to emulated tiles where the machine has none. Beside tiles there is always AVX-512.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn has_tiles() -> bool {
+    crate::simd::amx::emulator::install();
+    Isa::Avx512.is_supported()
+}
+
 /// By the machine's tiles or emulated ones.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[test]
 fn tiles_give_the_canonical_bits() {
-    // Beside tiles there is always AVX-512.
-    if !Isa::Avx512.is_supported() {
+    if !has_tiles() {
         return;
     }
-    crate::simd::amx::emulator::install();
     for (kind, layout) in layouts() {
         let Some(kernel) = tile_kernel(kind) else {
             assert!(layout.has_mins(), "{}", kind.name());
@@ -144,11 +149,9 @@ fn tiles_give_the_canonical_bits() {
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[test]
 fn tiles_serve_rows_in_both_orders() {
-    // Beside tiles there is always AVX-512.
-    if !Isa::Avx512.is_supported() {
+    if !has_tiles() {
         return;
     }
-    crate::simd::amx::emulator::install();
     let (n_in, n_tokens) = (512, 70);
     for kind in [QuantKind::Iq3K, QuantKind::Q8_0, QuantKind::Q4K] {
         let layout = kind.layout().unwrap();

@@ -5,9 +5,9 @@
 //! multiplied by those first: products of 16 bits, in two tiles of bytes. Small blocks have no
 //! such scales, and their sums leave the tiles after 32 columns.
 
-use perigee_quant::packed::{CHUNK_LEN, Form, GROUP_ROWS, Scale, SubScales};
+use perigee_quant::packed::{CHUNK_LEN, Form, GROUP_ROWS, SubScales};
 
-use super::dot::{Format, SubBlocks, exponents};
+use super::dot::{Format, SubBlocks, block_scales};
 use super::unpack::Unpack;
 use crate::simd::quads::{Quads, Tiles};
 
@@ -116,23 +116,11 @@ pub(super) unsafe fn dot_tiles<S: Tiles, F: Format>(
     unsafe {
         let tables = F::Codes::tables::<S, F>();
         let tiles = S::configure(STEP.min(layout.block_len));
-        let row_scale = match layout.scale {
-            Scale::RowF16 => S::f_load_f16(group),
-            Scale::RowF32 => S::f_load(group),
-            Scale::F16 | Scale::Exponent => S::f_zero(),
-        };
         let mut weights = Aligned([0; 2 * TILE * SUPER_BLOCK / STEP]);
         let mut products = Aligned([0; TILE]);
         for b in 0..n_in / layout.block_len {
             let block = group.add(layout.group_meta_bytes() + b * F::BLOCK_BYTES);
-            let mut d = match layout.scale {
-                Scale::F16 => S::f_load_f16(block),
-                Scale::Exponent => exponents::<S>(block),
-                Scale::RowF16 | Scale::RowF32 => row_scale,
-            };
-            if layout.factor != 1.0 {
-                d = S::f_mul(d, S::f_splat(layout.factor));
-            }
+            let d = block_scales::<S, F>(group, block);
             let a = panel.a.as_ptr().add(b * layout.block_len * panel.n_rows);
             let da = &panel.scales[b * panel.n_rows..];
             let b = weights.0.as_mut_ptr();
