@@ -9,7 +9,6 @@
 //! memory of its worker and dots them with the rows of all tokens.
 
 mod absorbed;
-#[cfg(test)]
 mod attention_speed;
 mod expanded;
 mod experts;
@@ -25,6 +24,7 @@ mod simd;
 mod workers;
 
 pub use absorbed::Absorbed;
+pub use attention_speed::{decode_attention_speed, prefill_attention_speed};
 pub use expanded::{Expanded, KeyUp};
 pub use experts::{ExpertGroups, ExpertPart, Experts, Route, feed_experts};
 pub use float_ops::{
@@ -35,7 +35,8 @@ pub use matmul::{At, matmul, matmul_all, matmul_stack, matmul_stack_transposed, 
 pub use matrix::{Activations, Matrix, Order, Stack};
 pub use measure::{ReadBandwidth, read_bandwidth};
 pub use packed::{
-    KernelSpeed, clock_ghz, kernel_speed, pack, peak_macs_per_second, streamed_speed,
+    KernelSpeed, clock_ghz, dispatch_seconds, kernel_speed, pack, packing_speed,
+    peak_macs_per_second, streamed_speed,
 };
 pub use simd::isa::Isa;
 pub use workers::Workers;

@@ -21,7 +21,11 @@ pub(crate) use activations::Rounded;
 pub(crate) use experts::{packed_down, packed_gate_up};
 pub use pack::pack;
 pub(crate) use product::{product, product_all};
-pub use speed::{KernelSpeed, clock_ghz, kernel_speed, peak_macs_per_second, streamed_speed};
+pub(crate) use speed::fastest;
+pub use speed::{
+    KernelSpeed, clock_ghz, dispatch_seconds, kernel_speed, packing_speed, peak_macs_per_second,
+    streamed_speed,
+};
 
 #[cfg(test)]
 mod tests;

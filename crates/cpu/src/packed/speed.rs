@@ -132,6 +132,31 @@ pub fn streamed_speed(
     })
 }
 
+/// Bytes of a file per second / 10⁹ that all threads pack while they load; `None` for types without a
+/// layout.
+pub fn packing_speed(workers: &Workers, kind: QuantKind, budget: Duration) -> Option<f64> {
+    let n_groups = 4 * DISTINCT_GROUPS * workers.n_threads();
+    let rows = random_groups(workers, (kind, Order::File), n_groups)?;
+    let mut packed = HugeBytes::new(n_groups * group_bytes(kind, Order::Packed)?).ok()?;
+    let seconds = fastest(budget, || {
+        pack(workers.pool(), kind, N_IN, (&rows, &mut packed), &|_| ());
+    });
+    Some(rows.len() as f64 / seconds / 1e9)
+}
+
+/// Seconds that a parallel loop costs beyond its work: waking all threads and waiting for them.
+pub fn dispatch_seconds(workers: &Workers, budget: Duration) -> f64 {
+    const N: usize = 100;
+    let seconds = fastest(budget, || {
+        for _ in 0..N {
+            workers.pool().for_each(workers.n_threads(), &|i| {
+                std::hint::black_box(i);
+            });
+        }
+    });
+    seconds / N as f64
+}
+
 /// Multiplications of 8-bit integers per second that one core reaches when nothing else is to do.
 pub fn peak_macs_per_second(isa: Isa, budget: Duration) -> Option<f64> {
     /// Enough to make the clock's resolution small.
@@ -160,7 +185,7 @@ pub fn clock_ghz(budget: Duration) -> f64 {
 }
 
 /// Seconds of the fastest pass within the budget, and at least of three.
-fn fastest(budget: Duration, mut pass: impl FnMut()) -> f64 {
+pub(crate) fn fastest(budget: Duration, mut pass: impl FnMut()) -> f64 {
     let started = Instant::now();
     let mut best = f64::INFINITY;
     let mut n_passes = 0;
@@ -232,6 +257,9 @@ mod tests {
             streamed_speed(&workers, (QuantKind::Q8_0, Order::File), 1 << 20, budget).unwrap();
         assert!(streamed.weights > 900_000.0 && streamed.cycles_per_256(1.0) > 0.0);
         assert!(streamed_speed(&workers, (QuantKind::F32, Order::File), 1 << 20, budget).is_none());
+        assert!(packing_speed(&workers, QuantKind::Q8_0, budget).unwrap() > 0.0);
+        assert!(packing_speed(&workers, QuantKind::F32, budget).is_none());
+        assert!(dispatch_seconds(&workers, budget) > 0.0);
         assert!(peak_macs_per_second(Isa::best(), budget).unwrap() > 0.0);
         assert!(clock_ghz(budget) > 0.0);
     }

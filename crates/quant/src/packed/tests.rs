@@ -157,28 +157,3 @@ fn activations_are_rounded_block_by_block() {
     form.quantize(&small, &mut out);
     assert!(out.iter().all(|byte| *byte == 0));
 }
-
-/// Run with `--release --ignored pack_speed --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn pack_speed() {
-    for (kind, layout) in layouts() {
-        let n_in = 7168;
-        let rows = noise(GROUP_ROWS * kind.row_bytes(n_in).unwrap(), kind.id());
-        let mut group = vec![0; layout.group_bytes(n_in).unwrap()];
-        let seconds = (0..20).map(|_| {
-            let start = std::time::Instant::now();
-            layout.pack(kind, &rows, &mut group);
-            start.elapsed().as_secs_f64()
-        });
-        let best = seconds.fold(f64::INFINITY, f64::min);
-        let (rate, per_weight) = (
-            rows.len() as f64 / best / 1e9,
-            best / (16 * n_in) as f64 * 1e9,
-        );
-        eprintln!(
-            "{:8} {rate:5.2} GB/s {per_weight:.2} ns a weight",
-            kind.name()
-        );
-    }
-}

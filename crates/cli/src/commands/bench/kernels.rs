@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use perigee_cpu::{
-    Isa, Order, Workers, clock_ghz, kernel_speed, peak_macs_per_second, read_bandwidth,
-    streamed_speed,
+    Isa, Order, Workers, clock_ghz, decode_attention_speed, dispatch_seconds, kernel_speed,
+    packing_speed, peak_macs_per_second, prefill_attention_speed, read_bandwidth, streamed_speed,
 };
 use perigee_quant::QuantKind;
 use perigee_topology::Machine;
@@ -16,6 +16,10 @@ use crate::args::KernelsArgs;
 const STREAMED_BYTES: usize = 1 << 30;
 /// Passes over the memory when its bandwidth is measured.
 const BANDWIDTH_PASSES: usize = 8;
+/// Positions that a token attends to.
+const DEPTHS: [usize; 3] = [256, 4096, 32768];
+/// Tokens of prompts.
+const PROMPTS: [usize; 2] = [512, 2048];
 /// Types that are measured from memory when none are named: those of the published models.
 const STREAMED: [QuantKind; 4] = [
     QuantKind::Iq3K,
@@ -24,7 +28,7 @@ const STREAMED: [QuantKind; 4] = [
     QuantKind::Iq2Ks,
 ];
 
-/// Measures and prints two tables.
+/// Measures and prints three tables.
 pub(super) fn run(args: &KernelsArgs) -> Result<()> {
     ensure!(
         args.columns.iter().all(|n| (1..=4096).contains(n)),
@@ -41,7 +45,14 @@ pub(super) fn run(args: &KernelsArgs) -> Result<()> {
         "this CPU has none of the instruction sets that kernels are written for: AVX2, AVX-VNNI, AVX-512"
     );
     cached(args, &named, &isas, budget)?;
-    streamed(args, &named)
+    let threads = args.threads.unwrap_or_else(Machine::default_threads);
+    ensure!(
+        (1..=4096).contains(&threads),
+        "-t {threads}: expected 1 to 4096 threads"
+    );
+    streamed(args, &named, threads)?;
+    attention(threads, budget);
+    Ok(())
 }
 
 fn kinds(names: &[String]) -> Result<Vec<QuantKind>> {
@@ -110,23 +121,23 @@ fn cached(args: &KernelsArgs, named: &[QuantKind], isas: &[Isa], budget: Duratio
 }
 
 /// All threads, weights in memory.
-fn streamed(args: &KernelsArgs, named: &[QuantKind]) -> Result<()> {
-    let threads = args.threads.unwrap_or_else(Machine::default_threads);
-    ensure!(
-        (1..=4096).contains(&threads),
-        "-t {threads}: expected 1 to 4096 threads"
-    );
+fn streamed(args: &KernelsArgs, named: &[QuantKind], threads: usize) -> Result<()> {
     let workers = Workers::new(threads, 0);
     workers.pool().pin_caller();
     let bandwidth = read_bandwidth(workers.pool(), STREAMED_BYTES, BANDWIDTH_PASSES)
         .map_err(|error| anyhow::anyhow!("no memory of {} bytes to read", error.n_bytes))?;
+    let dispatch = dispatch_seconds(&workers, Duration::from_millis(args.time));
     println!(
-        "\n{} threads, a matrix of 1 GiB times a vector; reading alone: {:.1} GB/s (median {:.1}).\n",
+        "\n{} threads, a matrix of 1 GiB times a vector; reading alone: {:.1} GB/s (median {:.1}). \
+         A parallel loop costs {:.2} µs beyond its work.\n",
         workers.n_threads(),
         bandwidth.best / 1e9,
         bandwidth.median / 1e9,
+        dispatch * 1e6,
     );
-    println!("| type | GB/s | of reading alone |\n| --- | ---: | ---: |");
+    println!(
+        "| type | GB/s | of reading alone | packing a file, GB/s |\n| --- | ---: | ---: | ---: |"
+    );
     let kinds = match named {
         [] => &STREAMED,
         named => named,
@@ -135,8 +146,41 @@ fn streamed(args: &KernelsArgs, named: &[QuantKind]) -> Result<()> {
         let budget = Duration::from_secs(1);
         let speed = streamed_speed(&workers, (kind, order(args)), STREAMED_BYTES, budget)
             .with_context(|| format!("no memory for 1 GiB of {}", kind.name()))?;
+        let packing = packing_speed(&workers, kind, budget / 10)
+            .with_context(|| format!("no memory to pack {}", kind.name()))?;
         let share = 100.0 * speed.gb_s() * 1e9 / bandwidth.best;
-        println!("| {} | {:.1} | {share:.0} % |", kind.name(), speed.gb_s());
+        println!(
+            "| {} | {:.1} | {share:.0} % | {packing:.1} |",
+            kind.name(),
+            speed.gb_s()
+        );
     }
     Ok(())
+}
+
+/// All threads, one layer.
+fn attention(threads: usize, budget: Duration) {
+    println!(
+        "\nAttention of a layer of 64 heads, milliseconds a token; beside quantised weights products are \
+         those of integers.\n\n\
+         | positions | f16 cache | q8_0 cache | f16 cache, floats |\n| ---: | ---: | ---: | ---: |"
+    );
+    let speed = |kind, depth, is_rounded| {
+        1e3 * decode_attention_speed(threads, kind, depth, is_rounded, budget)
+    };
+    for depth in DEPTHS {
+        println!(
+            "| {depth} | {:.3} | {:.3} | {:.3} |",
+            speed(QuantKind::F16, depth, true),
+            speed(QuantKind::Q8_0, depth, true),
+            speed(QuantKind::F16, depth, false),
+        );
+    }
+    for n_tokens in PROMPTS {
+        let seconds = prefill_attention_speed(threads, n_tokens, budget);
+        println!(
+            "\nA prompt of {n_tokens} tokens: {:.3} ms a token.",
+            1e3 * seconds / n_tokens as f64
+        );
+    }
 }
