@@ -7,7 +7,7 @@
 use perigee_topology::DisjointMut;
 
 use crate::matmul::{TILE_ROWS, dequantized_tile, for_tiles, task_rows};
-use crate::packed::{packed_down, packed_gate_up};
+use crate::packed::{integer_down, integer_gate_up};
 use crate::simd::{BLOCK, dot_rows};
 use crate::{Stack, Workers, silu_mul};
 
@@ -148,7 +148,7 @@ pub struct ExpertPart<'a> {
 }
 
 /// The sum over all experts of all parts, in this order: `x, y: [n_tokens, hidden]`. Where all
-/// weights are packed that is two parallel loops, whatever the number of parts.
+/// weights meet integers that is two parallel loops, whatever the number of parts.
 ///
 /// # Panics
 /// When a buffer is too short.
@@ -158,10 +158,10 @@ pub fn feed_experts<const N: usize>(
     x: &[f32],
     y: &mut [f32],
 ) {
-    let is_packed = |stack: &Stack<'_>| stack.layout().is_some();
+    let meets_integers = |stack: &Stack<'_>| stack.layout().is_some();
     let mut experts = parts.iter().map(|part| part.experts);
-    if experts.all(|experts| is_packed(&experts.gate) && is_packed(&experts.up)) {
-        packed_gate_up(workers, &mut parts, x);
+    if experts.all(|experts| meets_integers(&experts.gate) && meets_integers(&experts.up)) {
+        integer_gate_up(workers, &mut parts, x);
     } else {
         for ExpertPart {
             experts,
@@ -172,8 +172,8 @@ pub fn feed_experts<const N: usize>(
             experts.gate_up(workers, groups, x, activations);
         }
     }
-    if parts.iter().all(|part| is_packed(&part.experts.down)) {
-        packed_down(workers, &parts, y);
+    if parts.iter().all(|part| meets_integers(&part.experts.down)) {
+        integer_down(workers, &parts, y);
     } else {
         y.fill(0.0);
         for part in &parts {

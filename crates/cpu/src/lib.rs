@@ -5,8 +5,9 @@
 //! tokens are in the batch: each output element is one sum in one fixed order (`simd.rs`), and
 //! work is cut along outputs, or along positions at fixed places.
 //!
-//! Start at [`matmul`], which shows the pattern: a task dequantises a few rows into the scratch
-//! memory of its worker and dots them with the rows of all tokens.
+//! Start at [`matmul`], which shows the pattern for weights that meet floats: a task dequantises a
+//! few rows into the scratch memory of its worker and dots them with the rows of all tokens. Most
+//! quantised weights meet integers instead ([`Activations`]), which is the room `packed`.
 
 mod absorbed;
 mod attention_speed;

@@ -68,8 +68,8 @@ pub fn matmul(workers: &Workers, w: Matrix<'_>, x: &[f32], y: &mut [f32]) {
     matmul_stack(workers, w.into(), n_tokens, (x, at(n_in)), (y, at(n_out)));
 }
 
-/// [`matmul`] of the same rows with several matrices. Packed ones are one parallel loop, for which
-/// the rows are rounded once.
+/// [`matmul`] of the same rows with several matrices. Those that meet integers are one parallel loop,
+/// for which the rows are rounded once.
 ///
 /// # Panics
 /// When the lengths do not agree.

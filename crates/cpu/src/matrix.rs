@@ -49,6 +49,8 @@ pub struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
+    /// Rows in the order of the file, which meet floats.
+    ///
     /// # Panics
     /// When `bytes` is not exactly `n_rows` rows of `n_in` weights of that kind.
     pub fn new(kind: QuantKind, n_in: usize, n_rows: usize, bytes: &'a [u8]) -> Self {
@@ -82,26 +84,27 @@ impl<'a> Matrix<'a> {
         &self.bytes[group * n_bytes..][..n_bytes]
     }
 
-    /// The start of `scratch` as room for a packed group, and the rest; `None` where it is too
-    /// short.
-    pub(crate) fn room_to_pack<'s>(
-        &self,
-        scratch: &'s mut [f32],
-    ) -> Option<(&'s mut [u8], &'s mut [f32])> {
-        let n_bytes = self.kind.layout()?.group_bytes(self.n_in)?;
-        let (room, rest) = scratch.split_at_mut_checked(n_bytes.div_ceil(size_of::<f32>()))?;
-        // SAFETY: any bytes are floats and floats are bytes, of a lesser alignment.
-        let (_, room, _) = unsafe { room.align_to_mut() };
-        Some((room.get_mut(..n_bytes)?, rest))
-    }
-
-    /// Packs a group of rows in the order of the file.
+    /// Floats that are room for a packed group.
     ///
     /// # Panics
-    /// When the type has no layout, or `packed` is not a group of it.
-    pub(crate) fn pack_group(&self, group: usize, packed: &mut [u8]) {
+    /// When the type has no layout.
+    pub(crate) fn packed_group_len(&self) -> usize {
         let layout = self.kind.layout().expect("asked for by the caller");
-        layout.pack(self.kind, self.group(group), packed);
+        let n_bytes = layout.group_bytes(self.n_in).expect("whole blocks");
+        n_bytes.div_ceil(size_of::<f32>())
+    }
+
+    /// Packs a group of rows in the order of the file into memory of
+    /// [`packed_group_len`](Self::packed_group_len).
+    ///
+    /// # Panics
+    /// When the type has no layout, or the memory is shorter.
+    pub(crate) fn pack_group(&self, group: usize, packed: &mut [f32]) {
+        let layout = self.kind.layout().expect("asked for by the caller");
+        let n_bytes = layout.group_bytes(self.n_in).expect("whole blocks");
+        // SAFETY: any bits are bytes and any bytes are floats, and bytes need no alignment.
+        let (_, bytes, _) = unsafe { packed.align_to_mut() };
+        layout.pack(self.kind, self.group(group), &mut bytes[..n_bytes]);
     }
 
     /// Decodes a row in the order of the file into `out: [n_in]`.
@@ -201,8 +204,8 @@ impl<'a> Stack<'a> {
         Some(stack.meeting(Activations::Int8))
     }
 
-    /// The same weights with other activations. Only types with a layout meet integers, and only
-    /// matrices of whole groups of 16 rows.
+    /// The same weights with other activations. Types without a layout, and matrices that are no
+    /// whole groups of 16 rows, go on to meet floats.
     pub fn meeting(self, activations: Activations) -> Self {
         Self {
             activations,

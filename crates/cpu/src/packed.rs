@@ -9,6 +9,7 @@
 mod activations;
 mod dot;
 mod experts;
+mod groups;
 mod kernels;
 mod pack;
 mod product;
@@ -18,7 +19,7 @@ mod tiles;
 mod unpack;
 
 pub(crate) use activations::Rounded;
-pub(crate) use experts::{packed_down, packed_gate_up};
+pub(crate) use experts::{integer_down, integer_gate_up};
 pub use pack::pack;
 pub(crate) use product::{product, product_all};
 pub(crate) use speed::fastest;

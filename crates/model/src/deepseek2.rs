@@ -81,10 +81,8 @@ impl Deepseek2 {
     /// Packs every weight that has a packed form. `progress(done, total)` counts bytes of the
     /// file.
     pub(crate) fn pack(&mut self, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<(), LoadError> {
-        let linears = with_layouts(self.weights.multiplied());
-        // Beside activations of 8 bits, rounding in attention does not count.
-        let rounded = !linears.is_empty();
-        self.workspace.attention.absorbed.round(rounded);
+        let absorbed = &mut self.workspace.attention.absorbed;
+        let linears = meeting_integers(&mut self.weights, absorbed);
         let total = linears.iter().map(|l| l.tensor().n_bytes as u64).sum();
         let done = AtomicU64::new(0);
         progress(0, total);
@@ -99,14 +97,11 @@ impl Deepseek2 {
 
     /// Multiplies weights that stay in the file with these.
     pub(crate) fn meet(&mut self, activations: Activations) {
-        if activations == Activations::F32 {
-            return;
-        }
-        let linears = with_layouts(self.weights.multiplied());
-        let rounded = !linears.is_empty();
-        self.workspace.attention.absorbed.round(rounded);
-        for linear in linears {
-            linear.meet(activations);
+        if activations == Activations::Int8 {
+            let absorbed = &mut self.workspace.attention.absorbed;
+            for linear in meeting_integers(&mut self.weights, absorbed) {
+                linear.meet(activations);
+            }
         }
     }
 
@@ -116,11 +111,13 @@ impl Deepseek2 {
     }
 }
 
-/// The weights that have a layout. Says which do not and are slow.
-fn with_layouts(linears: Vec<&mut Linear>) -> Vec<&mut Linear> {
+/// The weights that are to meet integers, once attention is ready for that: beside activations of 8
+/// bits, its rounding does not count. Says which weights cannot and are slow.
+fn meeting_integers<'w>(weights: &'w mut Weights, absorbed: &mut Absorbed) -> Vec<&'w mut Linear> {
     let has_layout = |linear: &&mut Linear| linear.packed_bytes().is_some();
-    let (linears, left): (Vec<_>, Vec<_>) = linears.into_iter().partition(has_layout);
+    let (linears, left): (Vec<_>, Vec<_>) = weights.multiplied().into_iter().partition(has_layout);
     warn_of_slow_types(left.iter().map(|linear| linear.tensor()));
+    absorbed.round(!linears.is_empty());
     linears
 }
 
@@ -132,8 +129,8 @@ fn warn_of_slow_types<'a>(tensors: impl Iterator<Item = &'a Tensor>) {
     }
     for (kind, n) in counts {
         tracing::warn!(
-            "{n} tensors of type {kind} (or of a shape that is no multiple of 16 rows) have no packed form: \
-             they are decoded whenever they are used, which is slow"
+            "{n} tensors of type {kind} (or of a shape that is no multiple of 16 rows) have no integer \
+             kernels: they are decoded whenever they are used, which is slow"
         );
     }
 }

@@ -384,12 +384,12 @@ impl Layout {
 
     /// The float scale of its minima.
     #[inline(always)]
-    pub fn min_scale(&self, parts: &Parts) -> f32 {
+    fn min_scale(&self, parts: &Parts) -> f32 {
         f16::from_bits(parts.dmin).to_f32()
     }
 
     /// The value of a column of a block in parts, unshifted.
-    pub fn value(&self, parts: &Parts, column: usize) -> i32 {
+    fn value(&self, parts: &Parts, column: usize) -> i32 {
         let index = match self.codes {
             Codes::Pairs => usize::from(parts.codes[column / 2]) + 32 * (column % 2),
             Codes::Trellis(indices) => return trellis::value(&indices, &parts.codes, column),
@@ -399,17 +399,17 @@ impl Layout {
         i32::from(self.values[index])
     }
 
-    /// The values of all columns of a block in parts, unshifted.
+    /// The values of all columns of a block in parts of a type whose codes stand for several
+    /// columns; to be compiled for the instruction set of its caller.
+    ///
+    /// # Panics
+    /// For other types, whose codes a table turns into values.
     #[inline(always)]
-    pub fn values(&self, parts: &Parts, out: &mut [i8; SUPER_BLOCK]) {
+    pub fn grid_values(&self, parts: &Parts, out: &mut [i8; SUPER_BLOCK]) {
         match &self.codes {
             Codes::Grid(grid) => grid.values(self.values, &parts.codes, out),
             Codes::Trellis(indices) => trellis::values(indices, &parts.codes, out),
-            _ => {
-                for (column, out) in out[..self.block_len].iter_mut().enumerate() {
-                    *out = self.value(parts, column) as i8;
-                }
-            }
+            _ => panic!("codes of one column each"),
         }
     }
 

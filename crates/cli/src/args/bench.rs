@@ -66,13 +66,14 @@ pub(crate) struct BenchArgs {
 /// Measurements without a model.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum BenchCommand {
-    /// Cycles and GB/s of the matrix kernels of every type, beside the limits of this machine
+    /// Cycles and GB/s of the matrix kernels of every type, attention, packing and dispatch, beside
+    /// the limits of this machine
     Kernels(KernelsArgs),
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct KernelsArgs {
-    /// Types to measure, comma separated [default: all with packed kernels]
+    /// Types to measure, comma separated [default: all with integer kernels]
     #[arg(long, value_name = "TYPE,…", value_delimiter = ',')]
     pub(crate) types: Vec<String>,
     /// Measure weights as they lie in a file (--load map) instead of packed ones
@@ -86,10 +87,10 @@ pub(crate) struct KernelsArgs {
         default_value = "1,2,4,8,32,128,512"
     )]
     pub(crate) columns: Vec<usize>,
-    /// Compute threads of the measurements from memory [default: physical cores]
+    /// Compute threads of what is measured on more than one core [default: physical cores]
     #[arg(short, long, value_name = "N")]
     pub(crate) threads: Option<usize>,
-    /// Milliseconds for each measurement
+    /// Milliseconds for each kernel and each depth of attention
     #[arg(long, value_name = "MS", default_value_t = 20)]
     pub(crate) time: u64,
 }

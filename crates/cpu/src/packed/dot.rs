@@ -201,13 +201,18 @@ unsafe fn dot<S: Quads, F: Format>(acc: S::V, w: S::V, a: *const i8) -> S::V {
     }
 }
 
+/// Whether products of `S` are with biased values, whose bias must be taken out of the sums.
+pub(super) const fn has_base<S: Quads, F: Format>() -> bool {
+    F::LAYOUT.bias != 0 && !is_signed::<S>(F::LAYOUT)
+}
+
 /// What takes the bias and the shift out of the products of sub-block `k`.
 #[inline(always)]
 unsafe fn start<S: Quads, F: Format>(block: *const u8, at: Sums, k: usize) -> S::V {
     let layout = F::LAYOUT;
     // SAFETY: promised by the caller.
     unsafe {
-        let has_base = layout.bias != 0 && !is_signed::<S>(layout);
+        let has_base = has_base::<S, F>();
         if layout.shift != 0 {
             let flags = block.add(F::FLAGS + 2 * k).cast::<u16>();
             let flags = u16::from_le(flags.read_unaligned());
@@ -232,6 +237,8 @@ pub(super) struct SubBlocks<S: Quads> {
 }
 
 impl<S: Quads> SubBlocks<S> {
+    /// # Safety
+    /// The CPU has the instruction set of `S`; `block` points to a block in the layout of `F`.
     #[inline(always)]
     pub(super) unsafe fn of<F: Format>(block: *const u8, chunk: usize) -> Self {
         let layout = F::LAYOUT;

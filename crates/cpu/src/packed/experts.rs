@@ -1,4 +1,4 @@
-//! Experts with packed weights: two parallel loops, each of which sees all experts.
+//! Experts whose weights meet integers: two parallel loops, each of which sees all experts.
 
 use std::ops::Range;
 
@@ -6,14 +6,15 @@ use perigee_quant::packed::{Form, GROUP_ROWS};
 use perigee_topology::DisjointMut;
 
 use super::activations::{Rows, Wanted};
-use super::product::{Kernels, for_products, groups_per_task};
+use super::groups::{Kernels, for_products};
+use super::product::groups_per_task;
 use crate::experts::{ExpertGroups, ExpertPart, Experts};
 use crate::{Stack, Workers, silu_mul};
 
-/// Half of [`feed_experts`](crate::feed_experts), when gate and up are packed:
+/// Half of [`feed_experts`](crate::feed_experts), when gate and up meet integers:
 /// `activations[pair] = silu(W_gate x) ⊙ W_up x`. A task is some rows of one expert and all its
 /// tokens.
-pub(crate) fn packed_gate_up<const N: usize>(
+pub(crate) fn integer_gate_up<const N: usize>(
     workers: &Workers,
     parts: &mut [ExpertPart<'_>; N],
     x: &[f32],
@@ -56,7 +57,10 @@ pub(crate) fn packed_gate_up<const N: usize>(
 }
 
 fn form(stack: &Stack<'_>) -> Form {
-    stack.layout().expect("packed").form()
+    stack
+        .layout()
+        .expect("weights that meet integers have one")
+        .form()
 }
 
 /// What the tasks of one part share.
@@ -89,14 +93,18 @@ impl GateUp<'_> {
             }
         };
         let weights = (&gate, row_groups.clone());
-        for_products(
-            &self.kernels[0],
-            weights,
-            tokens.len(),
-            &columns,
-            scratch,
-            store,
-        );
+        // SAFETY: here and below the kernels are those of the matrix on this CPU, and the columns
+        // rows that `Rounded` has filled in the form of its layout.
+        unsafe {
+            for_products(
+                &self.kernels[0],
+                weights,
+                tokens.len(),
+                &columns,
+                scratch,
+                store,
+            )
+        };
         let columns = |j: usize| up_x.row(tokens[j] as usize);
         let multiply = |group: usize, j, sums: &mut [[f32; GROUP_ROWS]]| {
             for (j, sums) in (j..).zip(sums) {
@@ -105,20 +113,23 @@ impl GateUp<'_> {
             }
         };
         let weights = (&up, row_groups);
-        for_products(
-            &self.kernels[1],
-            weights,
-            tokens.len(),
-            &columns,
-            scratch,
-            multiply,
-        );
+        // SAFETY: as above.
+        unsafe {
+            for_products(
+                &self.kernels[1],
+                weights,
+                tokens.len(),
+                &columns,
+                scratch,
+                multiply,
+            )
+        };
     }
 }
 
-/// The other half, when down is packed: `y[t] = Σ weight · W_down activations`. A task is some
+/// The other half, when down does: `y[t] = Σ weight · W_down activations`. A task is some
 /// rows of all experts, in order.
-pub(crate) fn packed_down<const N: usize>(
+pub(crate) fn integer_down<const N: usize>(
     workers: &Workers,
     parts: &[ExpertPart<'_>; N],
     y: &mut [f32],
@@ -173,7 +184,8 @@ pub(crate) fn packed_down<const N: usize>(
                 };
                 let column = |j: usize| rows.row(pairs.start + j);
                 let weights = (&down, these.clone());
-                for_products(kernels, weights, pairs.len(), &column, scratch, add);
+                // SAFETY: as in `GateUp::run`.
+                unsafe { for_products(kernels, weights, pairs.len(), &column, scratch, add) };
             }
         }
     };

@@ -5,7 +5,7 @@ use perigee_quant::packed::{GROUP_ROWS, Layout};
 
 use super::dot::{Format, dot_group, dot_registers};
 use super::rows::dot_rows;
-use super::tiles::{Panel, dot_tiles};
+use super::tiles::{TilePanel, dot_tiles};
 use super::unpack::{Bits2, Bits3, Bits4, Bits5, Bits6, Bits8, Nibbles, Pairs, Points, Sequences};
 use crate::matrix::Order;
 use crate::simd::isa::Isa;
@@ -80,24 +80,23 @@ impl Kernel {
 /// Dot products of a group of packed rows with many rows of activations.
 #[derive(Clone, Copy)]
 pub(crate) struct TileKernel {
-    dot: unsafe fn(*const u8, usize, &Panel<'_>, &mut [[f32; GROUP_ROWS]]),
+    dot: unsafe fn(*const u8, &TilePanel<'_>, &mut [[f32; GROUP_ROWS]]),
 }
 
 impl TileKernel {
     /// `y[t][r] = w[r] · x[t]` for the 16 rows of a group and the rows of a panel.
     ///
     /// # Safety
-    /// The CPU has [`Isa::Amx`]; `group` points to a packed group of `n_in` columns, and the panel
-    /// is of the form of its layout.
+    /// The CPU has [`Isa::Amx`]; `group` points to a packed group of as many columns as the panel,
+    /// which is of the form of its layout and has at least as many rows as `y`.
     pub(crate) unsafe fn dot(
         &self,
         group: *const u8,
-        n_in: usize,
-        panel: &Panel<'_>,
+        panel: &TilePanel<'_>,
         y: &mut [[f32; GROUP_ROWS]],
     ) {
         // SAFETY: promised by the caller.
-        unsafe { (self.dot)(group, n_in, panel, y) }
+        unsafe { (self.dot)(group, panel, y) }
     }
 }
 
@@ -205,10 +204,10 @@ pub(super) unsafe fn peak(isa: Isa, rounds: usize) -> usize {
     }
 }
 
-/// [`dot_group`] and [`dot_rows`] in functions that may use an instruction set.
+/// [`dot_group`], [`dot_rows`] and [`dot_tiles`] in functions that may use an instruction set.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Format, GROUP_ROWS, Panel, dot_group, dot_registers, dot_rows, dot_tiles};
+    use super::{Format, GROUP_ROWS, TilePanel, dot_group, dot_registers, dot_rows, dot_tiles};
     use crate::simd::quads_avx2::Avx2;
     use crate::simd::quads_avx512::Avx512;
 
@@ -217,12 +216,12 @@ mod x86 {
             #[target_feature(enable = $features)]
             pub(super) unsafe fn $name<F: Format>(
                 group: *const u8,
-                n_in: usize,
-                panel: &Panel<'_>,
+                panel: &TilePanel<'_>,
                 y: &mut [[f32; GROUP_ROWS]],
             ) {
-                // SAFETY: as above.
-                unsafe { dot_tiles::<$simd, F>(group, n_in, panel, y) }
+                // SAFETY: this function has the instruction set; the rest is promised by the
+                // caller.
+                unsafe { dot_tiles::<$simd, F>(group, panel, y) }
             }
         };
         ($name:ident, $dot:ident, $features:literal, $simd:ty) => {

@@ -6,7 +6,7 @@
 
 use perigee_quant::packed::{CHUNK_LEN, Codes, GROUP_ROWS, Parts, Plane, Scale, SubScales};
 
-use super::dot::Format;
+use super::dot::{Format, has_base};
 use super::unpack::{is_signed, table};
 use crate::simd::quads::Quads;
 
@@ -159,7 +159,7 @@ impl Span<'_> {
                 let scales = x.add(form.scales(n_in).start).cast::<f32>();
                 let bases = x.add(form.bases(n_in).start).cast::<i32>();
                 let deltas = x.add(form.deltas(n_in).start).cast::<i32>();
-                let x = Columns {
+                let x = Activations {
                     a: x.add(first),
                     scales: scales.add(first_block),
                     bases: bases.add(first_sub),
@@ -183,7 +183,7 @@ impl Span<'_> {
         let layout = F::LAYOUT;
         let mut bytes = [0; SPAN];
         if let Codes::Grid(_) | Codes::Trellis(_) = layout.codes {
-            layout.values(self.parts, &mut bytes);
+            layout.grid_values(self.parts, &mut bytes);
             let bias = const {
                 if is_signed::<S>(F::LAYOUT) {
                     0
@@ -262,7 +262,8 @@ impl Span<'_> {
                         match to {
                             2 => S::shl16::<2>(z),
                             4 => S::shl16::<4>(z),
-                            _ => z,
+                            0 => z,
+                            _ => unreachable!("no plane has bits from there on"),
                         }
                     }
                 };
@@ -299,7 +300,7 @@ impl Span<'_> {
     unsafe fn add_block<S: Quads, F: Format>(
         &self,
         values: &[S::V; N_VECTORS],
-        x: &Columns,
+        x: &Activations,
         y: f32,
     ) -> f32 {
         let layout = F::LAYOUT;
@@ -317,7 +318,7 @@ impl Span<'_> {
                 };
                 total = S::add(total, S::mul(dots, scales));
             }
-            let has_base = layout.bias != 0 && !is_signed::<S>(layout);
+            let has_base = has_base::<S, F>();
             if has_base || layout.shift != 0 {
                 let mut sums = S::zero();
                 if has_base {
@@ -347,7 +348,7 @@ impl Span<'_> {
     unsafe fn add_small<S: Quads, F: Format>(
         &self,
         values: &[S::V; N_VECTORS],
-        x: &Columns,
+        x: &Activations,
         y: f32,
     ) -> f32 {
         let n_blocks = self.blocks.len() / F::KIND.block_bytes();
@@ -365,7 +366,7 @@ impl Span<'_> {
                 scales[k] = x.scales.add(k).read_unaligned();
                 bases[k] = x.bases.add(k).read_unaligned();
             }
-            let x = Columns {
+            let x = Activations {
                 a: a.as_ptr(),
                 scales: scales.as_ptr(),
                 bases: bases.as_ptr(),
@@ -383,18 +384,18 @@ impl Span<'_> {
     unsafe fn add_blocks<S: Quads, F: Format>(
         &self,
         values: &[S::V; N_VECTORS],
-        x: &Columns,
+        x: &Activations,
         n_blocks: usize,
         y: f32,
     ) -> f32 {
-        // SAFETY: promised by the caller.
+        // SAFETY: promised by the caller; eight scales are left from every span on.
         unsafe {
             let mut products = [S::zero(); N_VECTORS];
             for (v, value) in values.iter().enumerate() {
                 products[v] = dot_lanes::<S, F>(*value, S::load(x.a.add(v * VECTOR)));
             }
             let mut dots = S::eights(products);
-            if F::LAYOUT.bias != 0 && !is_signed::<S>(F::LAYOUT) {
+            if has_base::<S, F>() {
                 dots = S::add(dots, S::load_eight(x.bases));
             }
             let da = S::f_from_bits(S::load_eight(x.scales.cast()));
@@ -410,7 +411,7 @@ impl Span<'_> {
 
 /// A row of activations from the columns of a span on; see
 /// [`Form`](perigee_quant::packed::Form).
-struct Columns {
+struct Activations {
     a: *const u8,
     scales: *const f32,
     bases: *const i32,

@@ -7,9 +7,8 @@ use perigee_quant::packed::GROUP_ROWS;
 use perigee_topology::HugeBytes;
 
 use super::activations::Rounded;
-use super::kernels::{MAX_COLUMNS, kernel, peak, tile_kernel};
-use super::product::WORTH_TILES;
-use super::tiles::Panel;
+use super::groups::{Kernels, for_products};
+use super::kernels::peak;
 use crate::matrix::Order;
 use crate::simd::isa::Isa;
 use crate::{Activations, Stack, Workers, matmul_stack, pack};
@@ -45,55 +44,37 @@ impl KernelSpeed {
 }
 
 /// Measures one core on weights in its second-level cache for about `budget`; `None` for types
-/// without a packed layout or an instruction set that the CPU does not have.
+/// without a layout or an instruction set that the CPU does not have.
 pub fn kernel_speed(
     (kind, order): (QuantKind, Order),
     isa: Isa,
     n_columns: usize,
     budget: Duration,
 ) -> Option<KernelSpeed> {
-    let (kernel, layout) = (kernel(kind, order, isa)?, kind.layout()?);
+    let layout = kind.layout()?;
     if !isa.is_supported() {
         return None;
     }
     let workers = Workers::new(1, 0);
     let n_groups = CACHED_ROWS / GROUP_ROWS;
     let weights = random_groups(&workers, (kind, order), n_groups)?;
-    let group_bytes = group_bytes(kind, order)?;
+    let stack = stack((kind, order), CACHED_ROWS, &weights)?;
+    let kernels = Kernels::on(isa, &stack);
     let x = vec![0.5; N_IN];
     let mut rounded = Rounded::default();
     let (forms, row) = ([[layout.form()]], |_| &x[..]);
     let [[rows]] = rounded.fill_forms(&workers, forms, (n_columns, N_IN), &row);
-    let columns: Vec<*const u8> = (0..n_columns).map(|c| rows.row(c)).collect();
-    let mut y = [[0.0; GROUP_ROWS]; MAX_COLUMNS];
-    let with_columns = || {
-        for group in weights.chunks_exact(group_bytes) {
-            for columns in columns.chunks(MAX_COLUMNS) {
-                // SAFETY: the CPU has the instruction set (checked above); the group and the
-                // rows of activations are whole and of the layout.
-                unsafe { kernel.dot(group.as_ptr(), N_IN, columns, &mut y[..columns.len()]) };
-            }
-        }
-        std::hint::black_box(&mut y);
-    };
-    let has_tiles = isa == Isa::Amx && order == Order::Packed && n_columns >= WORTH_TILES;
-    let seconds = match tile_kernel(kind).filter(|_| has_tiles) {
-        None => fastest(budget, with_columns),
-        Some(tiles) => {
-            let form = layout.form();
-            let mut scratch = vec![0.0; Panel::scratch_len(&form, N_IN, n_columns)];
-            // SAFETY: whole rows of activations of the layout.
-            let (panel, sums) =
-                unsafe { Panel::gather(&form, N_IN, (n_columns, &|c| columns[c]), &mut scratch) };
-            fastest(budget, || {
-                for group in weights.chunks_exact(group_bytes) {
-                    // SAFETY: as above.
-                    unsafe { tiles.dot(group.as_ptr(), N_IN, &panel, sums) };
-                }
-                std::hint::black_box(&mut *sums);
-            })
-        }
-    };
+    let mut scratch = vec![0.0; crate::scratch_len(N_IN)];
+    let seconds = fastest(budget, || {
+        let weights = (&stack.item(0), 0..n_groups);
+        let column = |c| rows.row(c);
+        let body = |_, _, y: &mut [[f32; GROUP_ROWS]]| {
+            std::hint::black_box(y);
+        };
+        // SAFETY: the CPU has the instruction set (checked above), the kernels are those of the
+        // matrix, and the columns are rows in the form of its layout.
+        unsafe { for_products(&kernels, weights, n_columns, &column, &mut scratch, body) };
+    });
     Some(KernelSpeed {
         weights: (CACHED_ROWS * N_IN) as f64,
         bytes: weights.len() as f64,
@@ -102,7 +83,7 @@ pub fn kernel_speed(
 }
 
 /// Measures a matrix of about `n_bytes`, far more than the caches hold, times a vector on all
-/// threads of the team; `None` for types without a packed layout, or without that memory.
+/// threads of the team; `None` for types without a layout, or without that memory.
 pub fn streamed_speed(
     workers: &Workers,
     (kind, order): (QuantKind, Order),
@@ -112,10 +93,7 @@ pub fn streamed_speed(
     let n_groups = n_bytes / group_bytes(kind, order)?;
     let weights = random_groups(workers, (kind, order), n_groups)?;
     let n_rows = n_groups * GROUP_ROWS;
-    let stack = match order {
-        Order::Packed => Stack::packed(kind, N_IN, n_rows, 1, &weights)?,
-        Order::File => Stack::new(kind, N_IN, n_rows, 1, &weights).meeting(Activations::Int8),
-    };
+    let stack = stack((kind, order), n_rows, &weights)?;
     let (x, mut y) = (vec![0.5; N_IN], vec![0.0; n_rows]);
     let at = crate::At {
         start: 0,
@@ -196,6 +174,14 @@ pub(crate) fn fastest(budget: Duration, mut pass: impl FnMut()) -> f64 {
         n_passes += 1;
     }
     best
+}
+
+/// A matrix of [`N_IN`] columns that meets integers.
+fn stack((kind, order): (QuantKind, Order), n_rows: usize, weights: &[u8]) -> Option<Stack<'_>> {
+    match order {
+        Order::Packed => Stack::packed(kind, N_IN, n_rows, 1, weights),
+        Order::File => Some(Stack::new(kind, N_IN, n_rows, 1, weights).meeting(Activations::Int8)),
+    }
 }
 
 /// Bytes of 16 rows of [`N_IN`] weights; `None` for types without a layout.

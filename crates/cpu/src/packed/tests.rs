@@ -2,9 +2,9 @@ use perigee_quant::QuantKind;
 use perigee_quant::packed::{GROUP_ROWS, Layout, dot_row};
 
 use super::activations::quantize;
+use super::groups::{Kernels, for_products};
 use super::kernels::{kernel, tile_kernel};
-use super::product::{Kernels, for_products};
-use super::tiles::Panel;
+use super::tiles::TilePanel;
 use crate::matrix::Order;
 use crate::noise::noise;
 use crate::simd::isa::Isa;
@@ -100,6 +100,13 @@ fn has_tiles() -> bool {
     Isa::Avx512.is_supported()
 }
 
+/// Floats of scratch memory that suffice for a panel of as many rows, and for no more tiles.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn panel_len(layout: &Layout, n_in: usize, n_rows: usize) -> usize {
+    let suffices = |len: &usize| TilePanel::most_rows(&layout.form(), n_in, *len) >= n_rows;
+    (0..).find(suffices).unwrap()
+}
+
 /// By the machine's tiles or emulated ones.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[test]
@@ -116,17 +123,13 @@ fn tiles_give_the_canonical_bits() {
             let (rows, packed) = group(kind, n_in, kind.id() + 1);
             let x = activations(layout, n_in, n_rows, kind.id());
             let form = layout.form();
-            let mut scratch = vec![7.0; Panel::scratch_len(&form, n_in, n_rows)];
-            assert_eq!(
-                Panel::most_rows(&form, n_in, scratch.len()),
-                n_rows.next_multiple_of(32)
-            );
+            let mut scratch = vec![7.0; panel_len(layout, n_in, n_rows)];
             // SAFETY: whole rows of activations; the CPU has AVX-512 and emulated tiles; the group
             // is whole and the panel of its form.
             let sums = unsafe {
                 let row = |i: usize| x[i].as_ptr();
-                let (panel, sums) = Panel::gather(&form, n_in, (n_rows, &row), &mut scratch);
-                kernel.dot(packed.as_ptr(), n_in, &panel, sums);
+                let (panel, sums) = TilePanel::gather(&form, n_in, (n_rows, &row), &mut scratch);
+                kernel.dot(packed.as_ptr(), &panel, sums);
                 sums
             };
             for (t, (x, sums)) in x.iter().zip(sums).enumerate() {
@@ -159,20 +162,22 @@ fn tiles_serve_rows_in_both_orders() {
         let x = activations(layout, n_in, n_tokens, 9);
         let packed = Stack::packed(kind, n_in, GROUP_ROWS, 1, &packed).unwrap();
         let mapped = Stack::new(kind, n_in, GROUP_ROWS, 1, &rows).meeting(Activations::Int8);
-        let form = layout.form();
-        let panel = Panel::scratch_len(&form, n_in, 32);
-        for (stack, scratch_len) in [(packed, panel), (mapped, panel + 5_000), (mapped, 10)] {
+        let panel = panel_len(layout, n_in, 32);
+        let room = packed.item(0).packed_group_len();
+        for (stack, scratch_len) in [(packed, panel), (mapped, 2 * panel.max(room)), (mapped, 10)] {
             let mut sums = [Isa::Avx512, Isa::Amx].map(|isa| {
                 let mut all = vec![[0.0; GROUP_ROWS]; n_tokens];
                 let mut scratch = vec![0.0; scratch_len];
-                for_products(
-                    &Kernels::on(isa, &stack),
-                    (&stack.item(0), 0..1),
-                    n_tokens,
-                    &|t| x[t].as_ptr(),
-                    &mut scratch,
-                    |_, first, sums| all[first..first + sums.len()].copy_from_slice(sums),
-                );
+                let store = |_, first, sums: &mut [[f32; GROUP_ROWS]]| {
+                    all[first..first + sums.len()].copy_from_slice(sums);
+                };
+                let (kernels, weights) = (Kernels::on(isa, &stack), (&stack.item(0), 0..1));
+                let column = |t: usize| x[t].as_ptr();
+                // SAFETY: the CPU has AVX-512 and emulated tiles; the kernels are those of the
+                // matrix, and the columns whole rows in the form of its layout.
+                unsafe {
+                    for_products(&kernels, weights, n_tokens, &column, &mut scratch, store);
+                }
                 all.into_iter().flatten().map(f32::to_bits)
             });
             let [avx512, amx] = &mut sums;

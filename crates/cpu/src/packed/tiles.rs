@@ -10,6 +10,7 @@ use perigee_quant::packed::{CHUNK_LEN, Form, GROUP_ROWS, SubScales};
 use super::dot::{Format, SubBlocks, block_scales};
 use super::unpack::Unpack;
 use crate::simd::quads::{Quads, Tiles};
+use crate::simd::{LANES, aligned, take_parts};
 
 /// Rows of activations of a product of tiles.
 const TILED: usize = 32;
@@ -29,7 +30,9 @@ struct Aligned<T>(T);
 
 /// Rows of activations as tiles take them: the columns of a step of all rows, then the next step.
 /// Rows of zeros make whole tiles.
-pub(crate) struct Panel<'a> {
+pub(crate) struct TilePanel<'a> {
+    n_in: usize,
+    /// With those of zeros.
     n_rows: usize,
     /// `[n_in / step, rows, step]`
     a: &'a [i8],
@@ -37,21 +40,20 @@ pub(crate) struct Panel<'a> {
     scales: &'a [f32],
 }
 
-impl<'a> Panel<'a> {
+impl<'a> TilePanel<'a> {
     /// Columns of a step.
     fn step(form: &Form) -> usize {
         STEP.min(form.block_len)
     }
 
-    /// Floats of scratch memory for as many rows of `n_in` columns and their sums.
-    pub(crate) fn scratch_len(form: &Form, n_in: usize, n_rows: usize) -> usize {
-        let n_rows = n_rows.next_multiple_of(TILED);
-        n_rows * (n_in / 4 + n_in / form.block_len + GROUP_ROWS)
+    /// Floats for a row and its sums.
+    fn row_len(form: &Form, n_in: usize) -> usize {
+        n_in / size_of::<f32>() + n_in / form.block_len + GROUP_ROWS
     }
 
     /// Most rows for which a scratch memory suffices, a multiple of whole tiles.
     pub(crate) fn most_rows(form: &Form, n_in: usize, scratch_len: usize) -> usize {
-        scratch_len / Self::scratch_len(form, n_in, TILED) * TILED
+        scratch_len.saturating_sub(LANES) / (TILED * Self::row_len(form, n_in)) * TILED
     }
 
     /// Gathers `n_rows` rows in `scratch`, and returns them and memory for their sums.
@@ -60,7 +62,7 @@ impl<'a> Panel<'a> {
     /// `row(i)` points to a row of `n_in` activations in the form.
     ///
     /// # Panics
-    /// When the memory is shorter than [`scratch_len`](Self::scratch_len).
+    /// When there are more than [`most_rows`](Self::most_rows).
     pub(crate) unsafe fn gather(
         form: &Form,
         n_in: usize,
@@ -69,10 +71,14 @@ impl<'a> Panel<'a> {
     ) -> (Self, &'a mut [Sums]) {
         let n_tiled = n_rows.next_multiple_of(TILED);
         let (n_blocks, step) = (n_in / form.block_len, Self::step(form));
-        let (a, rest) = scratch.split_at_mut(n_tiled * n_in / 4);
-        let (scales, rest) = rest.split_at_mut(n_tiled * n_blocks);
-        let sums = &mut rest.as_chunks_mut().0[..n_rows];
-        // SAFETY: bytes may lie anywhere, and any bits are some.
+        let lens = [
+            n_tiled * n_in / size_of::<f32>(),
+            n_tiled * GROUP_ROWS,
+            n_tiled * n_blocks,
+        ];
+        let [a, sums, scales] = take_parts(aligned(scratch), lens);
+        let sums = &mut sums.as_chunks_mut().0[..n_rows];
+        // SAFETY: any bits are bytes, which need no alignment.
         let a = unsafe { a.align_to_mut::<i8>().1 };
         for i in 0..n_tiled {
             let columns = a.chunks_exact_mut(n_tiled * step);
@@ -93,32 +99,39 @@ impl<'a> Panel<'a> {
                 scales[i] = f32::from_le_bytes(*da);
             }
         }
-        let n_rows = n_tiled;
-        (Self { n_rows, a, scales }, sums)
+        let panel = Self {
+            n_in,
+            n_rows: n_tiled,
+            a,
+            scales,
+        };
+        (panel, sums)
     }
 }
 
 /// `y[t][r] = w[r] · x[t]` for the 16 rows of a group and the rows of a panel.
 ///
 /// # Safety
-/// The CPU has the instruction set of `S`; `group` points to a group of `n_in` columns in the
-/// layout of `F`; the panel is of that form and of at least as many rows.
+/// The CPU has the instruction set of `S` and tiles that this process may use; `group` points to a
+/// group in the layout of `F`, of as many columns as the panel, which is of that form and has at
+/// least as many rows as `y`.
 #[inline(always)]
 pub(super) unsafe fn dot_tiles<S: Tiles, F: Format>(
     group: *const u8,
-    n_in: usize,
-    panel: &Panel<'_>,
+    panel: &TilePanel<'_>,
     y: &mut [Sums],
 ) {
+    debug_assert!(y.len() <= panel.n_rows);
     let layout = F::LAYOUT;
     y.fill([0.0; GROUP_ROWS]);
+    let mut weights = Aligned([0; 2 * TILE * SUPER_BLOCK / STEP]);
+    let mut products = Aligned([0; TILE]);
     // SAFETY: promised by the caller; offsets are those of the layout and of the panel.
     unsafe {
         let tables = F::Codes::tables::<S, F>();
+        // Until they are dropped nothing is called that might use tiles.
         let tiles = S::configure(STEP.min(layout.block_len));
-        let mut weights = Aligned([0; 2 * TILE * SUPER_BLOCK / STEP]);
-        let mut products = Aligned([0; TILE]);
-        for b in 0..n_in / layout.block_len {
+        for b in 0..panel.n_in / layout.block_len {
             let block = group.add(layout.group_meta_bytes() + b * F::BLOCK_BYTES);
             let d = block_scales::<S, F>(group, block);
             let a = panel.a.as_ptr().add(b * layout.block_len * panel.n_rows);
@@ -155,6 +168,9 @@ pub(super) unsafe fn dot_tiles<S: Tiles, F: Format>(
 }
 
 /// `y ← fma(d·da, f32(sum), y)`.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`.
 #[inline(always)]
 unsafe fn add<S: Quads>(sum: S::V, d: S::F, da: f32, y: &mut Sums) {
     // SAFETY: promised by the caller; there are 16 sums.
@@ -165,7 +181,10 @@ unsafe fn add<S: Quads>(sum: S::V, d: S::F, da: f32, y: &mut Sums) {
     }
 }
 
-/// The values of a chunk.
+/// The values of a chunk of a packed block.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`; `block` points to a block in the layout of `F`.
 #[inline(always)]
 unsafe fn signed<S: Tiles, F: Format>(
     tables: &<F::Codes as Unpack>::Tables<S>,
@@ -181,14 +200,14 @@ unsafe fn signed<S: Tiles, F: Format>(
             if F::Codes::HIGH_TIMES_16 && S::EXACT_U8 && q >= 4 {
                 *quad = S::and(S::shr16::<4>(*quad), S::splat(0x0F0F_0F0F));
             }
-            let plain = S::less(*quad, layout.bias);
+            let plain = S::sub_bytes(*quad, layout.bias);
             *quad = plain;
             if layout.shift != 0 {
                 let k = (chunk * CHUNK_LEN + q / 4 * CHUNK_LEN / 2) / layout.sub_len;
                 let flags = block.add(F::FLAGS + 2 * k).cast::<u16>();
                 let flags = u16::from_le(flags.read_unaligned());
-                let shifted = S::less(*quad, -i32::from(layout.shift));
-                *quad = S::choose(flags, shifted, plain);
+                let shifted = S::sub_bytes(*quad, -i32::from(layout.shift));
+                *quad = S::select_lanes(flags, shifted, plain);
             }
         }
         quads
@@ -210,6 +229,9 @@ const fn fits_a_byte<F: Format>() -> bool {
 }
 
 /// The tile of a block of 32 columns.
+///
+/// # Safety
+/// As [`signed`]; `to` has room for it.
 #[inline(always)]
 unsafe fn store_small<S: Tiles, F: Format>(
     tables: &<F::Codes as Unpack>::Tables<S>,
@@ -225,6 +247,9 @@ unsafe fn store_small<S: Tiles, F: Format>(
 }
 
 /// The tiles of a block of 256 columns: for each step that of high bytes, then that of low ones.
+///
+/// # Safety
+/// As [`signed`]; `to` has room for them.
 #[inline(always)]
 unsafe fn store_scaled<S: Tiles, F: Format>(
     tables: &<F::Codes as Unpack>::Tables<S>,

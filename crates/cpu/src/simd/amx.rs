@@ -1,7 +1,8 @@
 //! Tiles of AMX: 16 rows of 64 bytes, and products of two of them.
 //!
 //! Compilers do not know tiles yet, so all that touches them is assembly, from the first
-//! instruction to the last of a product: between two blocks of assembly no tile holds anything.
+//! instruction to the last of a product. Between two blocks of assembly no tile holds anything; their
+//! configuration stays, which nothing but [`Configured`] changes.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -21,7 +22,7 @@ const ROW_BYTES: u8 = 64;
 /// Whether the CPU has tiles of 8-bit integers and the system lets this process use them.
 pub(crate) fn is_available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
-    *AVAILABLE.get_or_init(|| has_instructions() && is_permitted())
+    *AVAILABLE.get_or_init(|| has_instructions() && is_permitted() && multiplies_right())
 }
 
 /// AMX-TILE and AMX-INT8, with their registers switched on by the system.
@@ -123,6 +124,7 @@ impl Tiles for Avx512 {
         n_steps: usize,
         c: *mut i32,
     ) {
+        debug_assert!(n_steps > 0);
         // SAFETY: good pointers and tiles are promised by the caller.
         unsafe {
             asm!(
@@ -153,6 +155,8 @@ impl Tiles for Avx512 {
                 c = in(reg) c,
                 n = inout(reg) n_steps => _,
                 row = in(reg) usize::from(ROW_BYTES),
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                 options(nostack),
             );
         }
@@ -177,6 +181,7 @@ impl Tiles for Avx512 {
                 c = in(reg) c,
                 row = in(reg) usize::from(ROW_BYTES),
                 half = in(reg) usize::from(ROW_BYTES / 2),
+                out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm5") _, out("tmm6") _,
                 options(nostack),
             );
         }
@@ -189,13 +194,13 @@ impl Tiles for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn less(a: __m512i, bias: i32) -> __m512i {
+    unsafe fn sub_bytes(a: __m512i, bias: i32) -> __m512i {
         // SAFETY: promised by the caller.
         unsafe { _mm512_sub_epi8(a, _mm512_set1_epi8(bias as i8)) }
     }
 
     #[inline(always)]
-    unsafe fn choose(flags: u16, a: __m512i, b: __m512i) -> __m512i {
+    unsafe fn select_lanes(flags: u16, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: promised by the caller.
         unsafe { _mm512_mask_blend_epi32(flags, b, a) }
     }
@@ -228,20 +233,45 @@ impl Tiles for Avx512 {
 /// # Safety
 /// The CPU has tiles and the process may use them.
 pub(crate) unsafe fn peak(rounds: usize) -> usize {
+    /// As many as make storing the sums a small part.
+    const N_STEPS: usize = 8;
     #[repr(align(64))]
     struct Aligned<T>(T);
     let a = Aligned([1; 2 * TILE]);
-    let b = Aligned([1; 2 * TILE]);
+    let b = Aligned([1; N_STEPS * 2 * TILE]);
     let mut c = Aligned([0; TILE]);
-    // SAFETY: promised by the caller; every operand has all bytes of one step.
+    let (a, b, c) = (a.0.as_ptr(), b.0.as_ptr(), c.0.as_mut_ptr());
+    // SAFETY: promised by the caller; `b` has all steps, and `a` is the same in each.
     unsafe {
         let tiles = Configured::new(ROW_BYTES.into());
         for _ in 0..rounds {
-            Avx512::multiply_twice(&tiles, (a.0.as_ptr(), 0), b.0.as_ptr(), 1, c.0.as_mut_ptr());
+            Avx512::multiply_twice(&tiles, (a, 0), b, N_STEPS, c);
         }
     }
-    std::hint::black_box(&mut c.0);
-    rounds * 4 * 16 * 16 * 64
+    rounds * N_STEPS * 4 * 16 * 16 * 64
+}
+
+/// Whether a small product comes out right: machines that claim to have tiles are few, and each is
+/// asked once.
+fn multiplies_right() -> bool {
+    let a: [i8; 2 * TILE] = std::array::from_fn(|i| (i * 7 % 251) as u8 as i8);
+    let b: [i8; 2 * TILE] = std::array::from_fn(|i| (i * 11 % 241) as u8 as i8);
+    let mut c = [0; TILE];
+    // SAFETY: the CPU has tiles and the process may use them, checked by the caller; the operands
+    // are of one step.
+    unsafe {
+        let tiles = Configured::new(ROW_BYTES.into());
+        Avx512::multiply_twice(&tiles, (a.as_ptr(), 0), b.as_ptr(), 1, c.as_mut_ptr());
+    }
+    (0..TILE).all(|at| {
+        let (product, m, n) = (at / 256, at / 16 % 16, at % 16);
+        let row = &a[product / 2 * TILE + 64 * m..][..64];
+        let product = row.iter().enumerate().map(|(k, a)| {
+            let b = b[product % 2 * TILE + k / 4 * 64 + 4 * n + k % 4];
+            i32::from(*a) * i32::from(b)
+        });
+        product.sum::<i32>() == c[at]
+    })
 }
 
 #[cfg(all(test, target_os = "linux"))]

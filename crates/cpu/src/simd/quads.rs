@@ -1,9 +1,10 @@
-//! Vectors of sixteen lanes, one per row of a group; a lane is an i32, an f32 or four bytes.
+//! Vectors of sixteen lanes: an i32, an f32 or four bytes each. With packed weights a lane belongs
+//! to a row of the group, with rows in the order of the file to four columns.
 
 use half::f16;
 use perigee_quant::packed::Grid;
 
-/// What the kernels of packed weights need of an instruction set.
+/// What the kernels of weights that meet integers need of an instruction set.
 ///
 /// # Safety
 /// Every function may be called only on a CPU that has the instruction set; pointers must be
@@ -131,7 +132,8 @@ pub(crate) trait Quads: Copy {
 /// row of a product has the sums of 16 rows of weights with a row of activations.
 ///
 /// # Safety
-/// As [`Quads`]; tiles are those that [`configure`](Self::configure) has made.
+/// As [`Quads`], and the CPU has tiles that this process may use; `tiles` are those that
+/// [`configure`](Self::configure) has made, on the same thread, for such a depth.
 pub(crate) trait Tiles: Quads {
     /// Tiles that are ready, for as long as it lives.
     type Configured;
@@ -139,7 +141,7 @@ pub(crate) trait Tiles: Quads {
     /// Makes tiles ready for products over `depth` columns at a time: 64 or 32.
     unsafe fn configure(depth: usize) -> Self::Configured;
 
-    /// `c[i][j] = Σ a[i] · b[j]`, i and j 0 or 1, over `n_steps` of 64 columns: `a` has two times 16
+    /// `c[i][j] = Σ a[i] · b[j]`, i and j 0 or 1, over `n_steps` of 64 columns, at least one: `a` has two times 16
     /// rows of 64 bytes, and those of the next step `a_step` bytes on; `b` has two times 16 quads
     /// for every step; `c` gets four times 16 rows.
     unsafe fn multiply_twice(
@@ -157,9 +159,9 @@ pub(crate) trait Tiles: Quads {
     /// 64 bytes to `at`.
     unsafe fn store(a: Self::V, at: *mut i8);
     /// The bytes less `bias`.
-    unsafe fn less(a: Self::V, bias: i32) -> Self::V;
+    unsafe fn sub_bytes(a: Self::V, bias: i32) -> Self::V;
     /// Lanes of `a` where bits of `flags` are set, else of `b`.
-    unsafe fn choose(flags: u16, a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn select_lanes(flags: u16, a: Self::V, b: Self::V) -> Self::V;
     /// The signed bytes of every lane times its scale, −128 to 127, as `256 · first + second`.
     unsafe fn scaled(a: Self::V, scales: Self::V) -> [Self::V; 2];
 }

@@ -1,4 +1,4 @@
-//! `perigee bench kernels`: what the matrix kernels reach of what the machine has.
+//! `perigee bench kernels`: what kernels and attention reach of what the machine has.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ fn kinds(names: &[String]) -> Result<Vec<QuantKind>> {
             QuantKind::from_name(name).with_context(|| format!("--types: no type {name}"))?;
         ensure!(
             kind.layout().is_some(),
-            "--types: {} has no packed kernels",
+            "--types: {} has no integer kernels",
             kind.name()
         );
         Ok(kind)

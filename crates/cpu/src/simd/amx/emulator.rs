@@ -89,7 +89,10 @@ unsafe fn run(state: &mut State, at: *const u8, registers: &[libc::greg_t]) -> O
                 // TILERELEASE
                 (0x49, 0) => state.shapes = [(0, 0); 8],
                 // TILEZERO
-                (0x49, 3) => state.tiles[first] = [[0; 64]; 16],
+                (0x49, 3) => {
+                    assert!(state.shapes[first].0 > 0, "a configured tile");
+                    state.tiles[first] = [[0; 64]; 16];
+                }
                 // TDPBSSD
                 (0x5E, 3) => state.multiply(first, usize::from(second), third),
                 _ => return None,
@@ -143,10 +146,19 @@ unsafe fn run(state: &mut State, at: *const u8, registers: &[libc::greg_t]) -> O
 impl State {
     fn configure(&mut self, config: &[u8; 64]) {
         assert_eq!(config[0], 1, "the palette");
+        let reserved = config[1..16]
+            .iter()
+            .chain(&config[32..48])
+            .chain(&config[56..]);
+        assert!(
+            reserved.into_iter().all(|byte| *byte == 0),
+            "no first row, nothing reserved"
+        );
         for (t, shape) in self.shapes.iter_mut().enumerate() {
             let row_bytes = u16::from_le_bytes([config[16 + 2 * t], config[17 + 2 * t]]);
             *shape = (row_bytes.into(), config[48 + t].into());
             assert!(shape.0 <= 64 && shape.1 <= 16);
+            assert_eq!(shape.0 == 0, shape.1 == 0, "all or nothing");
         }
         self.tiles = [[[0; 64]; 16]; 8];
     }
@@ -177,6 +189,8 @@ impl State {
         let ((depth, n_rows), (row_bytes, n_quads)) = (self.shapes[a], self.shapes[b]);
         assert_eq!((row_bytes, n_rows), self.shapes[c]);
         assert_eq!(depth, 4 * n_quads);
+        assert!(c != a && c != b && a != b, "three tiles");
+        assert!(depth > 0 && row_bytes % 4 == 0);
         for m in 0..n_rows {
             for n in 0..row_bytes / 4 {
                 let mut bytes = [0; 4];
