@@ -51,11 +51,11 @@ SMALL = "to in at for the of on a is by my from as with and".split()
 
 
 def glued(rng):
-    """One to three random tokens as one word, one in eight after a small word (today, into); several are no reserved word."""
+    """One to three random tokens as one word, one in sixteen after a small word (today, into); several are no reserved word."""
     while True:
         n = rng.choice((1, 1, 1, 2, 2, 3))
         word = "".join(rng.choice(TOKENS) for _ in range(n))
-        if rng.random() < 0.12:
+        if rng.random() < 0.06:
             n, word = n + 1, rng.choice(SMALL) + word
         if 3 <= len(word) <= 14 and (n == 1 or not reserved(word)):
             return word
