@@ -233,7 +233,7 @@ unsafe fn start<S: Quads, F: Format>(block: *const u8, at: Sums, k: usize) -> S:
 /// Integer scales and minima of the sub-blocks of a chunk.
 pub(super) struct SubBlocks<S: Quads> {
     pub(super) scales: [S::V; 2],
-    mins: [S::V; 2],
+    pub(super) mins: [S::V; 2],
 }
 
 impl<S: Quads> SubBlocks<S> {

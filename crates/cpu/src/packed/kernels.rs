@@ -142,13 +142,11 @@ impl<F: Format> Of<F> {
         }
     }
 
-    /// For packed rows and many columns; `None` for types with minima, which have more sums than
-    /// tiles make.
+    /// For packed rows and many columns; `None` where no machine has tiles.
     fn tiles() -> Option<TileKernel> {
         #[cfg(target_arch = "x86_64")]
-        if const { !F::LAYOUT.has_mins() } {
-            return Some(TileKernel { dot: x86::amx::<F> });
-        }
+        return Some(TileKernel { dot: x86::amx::<F> });
+        #[cfg(not(target_arch = "x86_64"))]
         None
     }
 

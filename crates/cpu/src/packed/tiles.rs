@@ -38,6 +38,8 @@ pub(crate) struct TilePanel<'a> {
     a: &'a [i8],
     /// `[n_in / block_len, rows]`
     scales: &'a [f32],
+    /// The deltas of the form, if it has any: `[n_in / sub_len, rows]`
+    deltas: &'a [i32],
 }
 
 impl<'a> TilePanel<'a> {
@@ -48,7 +50,16 @@ impl<'a> TilePanel<'a> {
 
     /// Floats for a row and its sums.
     fn row_len(form: &Form, n_in: usize) -> usize {
-        n_in / size_of::<f32>() + n_in / form.block_len + GROUP_ROWS
+        n_in / size_of::<f32>() + n_in / form.block_len + Self::n_deltas(form, n_in) + GROUP_ROWS
+    }
+
+    /// Deltas of a row.
+    fn n_deltas(form: &Form, n_in: usize) -> usize {
+        if form.shift == 0 {
+            0
+        } else {
+            n_in / form.sub_len
+        }
     }
 
     /// Most rows for which a scratch memory suffices, a multiple of whole tiles.
@@ -75,11 +86,14 @@ impl<'a> TilePanel<'a> {
             n_tiled * n_in / size_of::<f32>(),
             n_tiled * GROUP_ROWS,
             n_tiled * n_blocks,
+            n_tiled * Self::n_deltas(form, n_in),
         ];
-        let [a, sums, scales] = take_parts(aligned(scratch), lens);
+        let [a, sums, scales, deltas] = take_parts(aligned(scratch), lens);
         let sums = &mut sums.as_chunks_mut().0[..n_rows];
         // SAFETY: any bits are bytes, which need no alignment.
         let a = unsafe { a.align_to_mut::<i8>().1 };
+        // SAFETY: any bits are integers, of the same size and alignment.
+        let deltas = unsafe { deltas.align_to_mut::<i32>().1 };
         for i in 0..n_tiled {
             let columns = a.chunks_exact_mut(n_tiled * step);
             let columns = columns.map(|a| &mut a[i * step..(i + 1) * step]);
@@ -98,12 +112,19 @@ impl<'a> TilePanel<'a> {
             for (scales, da) in scales.chunks_exact_mut(n_tiled).zip(da) {
                 scales[i] = f32::from_le_bytes(*da);
             }
+            if form.shift != 0 {
+                let of_row = row[form.deltas(n_in)].as_chunks::<4>().0;
+                for (deltas, delta) in deltas.chunks_exact_mut(n_tiled).zip(of_row) {
+                    deltas[i] = i32::from_le_bytes(*delta);
+                }
+            }
         }
         let panel = Self {
             n_in,
             n_rows: n_tiled,
             a,
             scales,
+            deltas,
         };
         (panel, sums)
     }
@@ -136,6 +157,7 @@ pub(super) unsafe fn dot_tiles<S: Tiles, F: Format>(
             let d = block_scales::<S, F>(group, block);
             let a = panel.a.as_ptr().add(b * layout.block_len * panel.n_rows);
             let da = &panel.scales[b * panel.n_rows..];
+            let first_sub = b * layout.block_len / layout.sub_len;
             let b = weights.0.as_mut_ptr();
             let c = products.0.as_mut_ptr();
             if layout.sub_scales == SubScales::None {
@@ -150,6 +172,7 @@ pub(super) unsafe fn dot_tiles<S: Tiles, F: Format>(
                 }
             } else {
                 store_scaled::<S, F>(&tables, block, b);
+                let mins = Mins::<S>::of::<F>(block);
                 for (t, y) in y.chunks_mut(TILED).enumerate() {
                     let first = t * TILED;
                     let a = (a.add(first * STEP), panel.n_rows * STEP);
@@ -160,6 +183,11 @@ pub(super) unsafe fn dot_tiles<S: Tiles, F: Format>(
                         let high = S::shl32::<8>(S::load(at.cast()));
                         let sum = S::add(high, S::load(at.add(TILE / 4).cast()));
                         add::<S>(sum, d, da[first + i], y);
+                        if layout.has_mins() {
+                            let deltas = &panel.deltas[first_sub * panel.n_rows + first + i..];
+                            let sum = mins.sum::<F>(deltas, panel.n_rows);
+                            add::<S>(sum, mins.scale, da[first + i], y);
+                        }
                     }
                 }
             }
@@ -178,6 +206,52 @@ unsafe fn add<S: Quads>(sum: S::V, d: S::F, da: f32, y: &mut Sums) {
         let scale = S::f_mul(d, S::f_splat(da));
         let sum = S::f_fma(scale, S::f_from(sum), S::f_load(y.as_ptr().cast()));
         S::f_store(sum, y.as_mut_ptr());
+    }
+}
+
+/// The minima of a block of 256 columns, of types that have them.
+struct Mins<S: Quads> {
+    of_subs: [S::V; 16],
+    /// Their float scales, negated.
+    scale: S::F,
+}
+
+impl<S: Quads> Mins<S> {
+    /// # Safety
+    /// As [`signed`].
+    #[inline(always)]
+    unsafe fn of<F: Format>(block: *const u8) -> Self {
+        let layout = F::LAYOUT;
+        // SAFETY: promised by the caller.
+        unsafe {
+            let (mut of_subs, mut scale) = ([S::zero(); 16], S::f_zero());
+            if layout.has_mins() {
+                scale = S::f_neg(S::f_load_f16(block.add(F::DMIN)));
+                for (k, min) in of_subs[..layout.n_sub()].iter_mut().enumerate() {
+                    let per_chunk = CHUNK_LEN / layout.sub_len;
+                    let chunk = SubBlocks::<S>::of::<F>(block, k / per_chunk);
+                    *min = chunk.mins[k % per_chunk];
+                }
+            }
+            Self { of_subs, scale }
+        }
+    }
+
+    /// The minima times the sums of a row of activations, which are `stride` apart.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set of `S`.
+    #[inline(always)]
+    unsafe fn sum<F: Format>(&self, deltas: &[i32], stride: usize) -> S::V {
+        let mins = self.of_subs[..F::LAYOUT.n_sub()].iter();
+        // SAFETY: promised by the caller.
+        unsafe {
+            let mut sum = S::zero();
+            for (min, delta) in mins.zip(deltas.iter().step_by(stride)) {
+                sum = S::add(sum, S::mul(*min, S::splat(*delta)));
+            }
+            sum
+        }
     }
 }
 
