@@ -8,18 +8,17 @@ use crate::program::{output, root};
 
 /// As `tests/parity/demo_perplexity.py` scores.
 const CHUNKS: [&str; 4] = ["-c", "512", "--chunks", "15"];
-/// Types of about as many bits, finest first. Within a row the order depends on the text.
+/// Types of about as many bits, finest first. Within a row, and of single types of two rows, the order
+/// depends on the text.
 const CLASSES: [&[&str]; 4] = [
     &["Q8_0", "Q6_K", "Q5_K"],
     &["Q4_K", "IQ4_K", "IQ4_KS", "Q4_0"],
     &["Q3_K", "IQ3_K"],
     &["Q2_K", "IQ2_K", "IQ2_KS"],
 ];
-/// Types that score otherwise than with ik, 0.6 % here, unless activations are left as they are: both
-/// programs round them to 8 bits, each in its way.
+/// Types that score otherwise than with ik, by 0.6 % here, even when activations are left as they are:
+/// ik rounds them to 8 bits for blocks of 256 columns, which minima do not forgive.
 const MISSED: [&str; 1] = ["Q2_K"];
-/// What types of a row may be better than the row before by chance.
-const CHANCE: f64 = 1.005;
 
 #[test]
 fn fewer_bits_are_worse_and_every_type_scores_as_with_ik_llama_cpp() {
@@ -31,7 +30,7 @@ fn fewer_bits_are_worse_and_every_type_scores_as_with_ik_llama_cpp() {
         .collect();
     let folder = tempfile::tempdir().unwrap();
     let source = root().join("crates/demo/demo.gguf");
-    let mut best_so_far = 0.0;
+    let mut mean_so_far = 0.0;
     for class in CLASSES {
         let mut scores = Vec::new();
         for kind in class {
@@ -45,19 +44,21 @@ fn fewer_bits_are_worse_and_every_type_scores_as_with_ik_llama_cpp() {
             let rounded = score(model, ["--load", "pack"]);
             let theirs = of_ik[kind];
             println!("{kind}: {exact} exact, {rounded} rounded, ik_llama.cpp {theirs}");
-            assert!(is_equal(exact, theirs), "{kind}: {exact}, ik's {theirs}");
-            assert!(
-                is_equal(rounded, theirs) || MISSED.contains(kind),
-                "{kind}: {rounded} rounded, ik's {theirs}"
-            );
+            let is_missed = MISSED.contains(kind);
+            for ours in [exact, rounded] {
+                assert!(
+                    is_equal(ours, theirs) != is_missed,
+                    "{kind}: {ours}, ik's {theirs}"
+                );
+            }
             scores.push(rounded);
         }
-        let best = scores.iter().copied().fold(f64::INFINITY, f64::min);
+        let mean = scores.iter().sum::<f64>() / scores.len() as f64;
         assert!(
-            best * CHANCE > best_so_far,
-            "{class:?}: {scores:?} after {best_so_far}"
+            mean > mean_so_far,
+            "{class:?}: {scores:?} after {mean_so_far}"
         );
-        best_so_far = best;
+        mean_so_far = mean;
     }
     let source = source.to_str().unwrap();
     let [shipped, mapped] = ["pack", "map"].map(|load| score(source, ["--load", load]));
