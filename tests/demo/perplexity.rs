@@ -16,7 +16,8 @@ const CLASSES: [&[&str]; 4] = [
     &["Q3_K", "IQ3_K"],
     &["Q2_K", "IQ2_K", "IQ2_KS"],
 ];
-/// Types that score otherwise than with ik, by 0.6 % here, even with `--activations f32`: ik rounds them to 8 bits for blocks of 256 columns, which minima do not forgive.
+/// Types that score otherwise than with ik, by 0.6 % here, even with `--activations f32`: ik rounds
+/// activations to 8 bits for blocks of 256 columns, which minima do not forgive.
 const MISSED: [&str; 1] = ["Q2_K"];
 
 #[test]
