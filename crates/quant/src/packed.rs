@@ -388,28 +388,25 @@ impl Layout {
         f16::from_bits(parts.dmin).to_f32()
     }
 
-    /// The value of a column of a block in parts, unshifted.
-    fn value(&self, parts: &Parts, column: usize) -> i32 {
-        let index = match self.codes {
-            Codes::Pairs => usize::from(parts.codes[column / 2]) + 32 * (column % 2),
-            Codes::Trellis(indices) => return trellis::value(&indices, &parts.codes, column),
-            Codes::Grid(grid) => return grid.value(self.values, &parts.codes, column),
-            _ => usize::from(parts.codes[column]),
-        };
-        i32::from(self.values[index])
-    }
-
-    /// The values of all columns of a block in parts of a type whose codes stand for several
-    /// columns; to be compiled for the instruction set of its caller.
-    ///
-    /// # Panics
-    /// For other types, whose codes a table turns into values.
+    /// The values of all columns of a block in parts, unshifted; to be compiled for the instruction
+    /// set of its caller.
     #[inline(always)]
-    pub fn grid_values(&self, parts: &Parts, out: &mut [i8; SUPER_BLOCK]) {
+    pub fn values(&self, parts: &Parts, out: &mut [i8; SUPER_BLOCK]) {
         match &self.codes {
             Codes::Grid(grid) => grid.values(self.values, &parts.codes, out),
             Codes::Trellis(indices) => trellis::values(indices, &parts.codes, out),
-            _ => panic!("codes of one column each"),
+            Codes::Pairs => {
+                for (column, out) in out.iter_mut().enumerate() {
+                    let code = usize::from(parts.codes[column / 2]);
+                    *out = self.values[code + 32 * (column % 2)];
+                }
+            }
+            _ => {
+                let codes = &parts.codes[..self.block_len];
+                for (out, code) in out.iter_mut().zip(codes) {
+                    *out = self.values[usize::from(*code)];
+                }
+            }
         }
     }
 

@@ -183,7 +183,7 @@ impl Span<'_> {
         let layout = F::LAYOUT;
         let mut bytes = [0; SPAN];
         if let Codes::Grid(_) | Codes::Trellis(_) = layout.codes {
-            layout.grid_values(self.parts, &mut bytes);
+            layout.values(self.parts, &mut bytes);
             let bias = const {
                 if is_signed::<S>(F::LAYOUT) {
                     0
@@ -285,11 +285,9 @@ impl Span<'_> {
         }
         let block_bytes = F::KIND.block_bytes();
         let last = self.blocks.len() / block_bytes - 1;
-        // SAFETY: there is such a block.
-        (
-            unsafe { self.blocks.as_ptr().add(chunk.min(last) * block_bytes) },
-            0,
-        )
+        // SAFETY: the span has a block of that number.
+        let block = unsafe { self.blocks.as_ptr().add(chunk.min(last) * block_bytes) };
+        (block, 0)
     }
 
     /// A block of 256 columns.

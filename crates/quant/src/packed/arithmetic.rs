@@ -1,6 +1,6 @@
 //! The canonical dot product, computed from rows of the file: what every kernel must equal.
 
-use super::{Layout, Parts, SubScales};
+use super::{Layout, Parts, SUPER_BLOCK, SubScales};
 use crate::QuantKind;
 
 /// The dot product of one row of a file with one row of activations in `layout.form()`; see
@@ -13,10 +13,11 @@ pub fn dot_row(kind: QuantKind, layout: &Layout, row: &[u8], n_in: usize, x: &[u
     assert_eq!(kind.row_bytes(n_in), Some(row.len()));
     assert_eq!(form.row_bytes(n_in), x.len());
     let (meta, blocks) = row.split_at(kind.row_meta_bytes());
-    let mut parts = Parts::EMPTY;
+    let (mut parts, mut values) = (Parts::EMPTY, [0; SUPER_BLOCK]);
     let mut y = 0.0f32;
     for (b, block) in blocks.chunks_exact(kind.block_bytes()).enumerate() {
         layout.take_apart(block, &mut parts);
+        layout.values(&parts, &mut values);
         let d = layout.block_scale(meta, &parts);
         let at = form.scales(n_in).start + 4 * b;
         let da = f32::from_le_bytes([x[at], x[at + 1], x[at + 2], x[at + 3]]);
@@ -28,7 +29,7 @@ pub fn dot_row(kind: QuantKind, layout: &Layout, row: &[u8], n_in: usize, x: &[u
             let (mut dot, mut total) = (0, 0);
             for column in start..start + layout.sub_len {
                 let a = i32::from(x[first + column] as i8);
-                dot += (layout.value(&parts, column) + shift) * a;
+                dot += (i32::from(values[column]) + shift) * a;
                 total += a;
             }
             let scale = match layout.sub_scales {

@@ -164,15 +164,6 @@ impl Grid {
         self.indices.set_index(codes, p, index);
     }
 
-    /// The value of a column of a block.
-    pub(super) fn value(&self, values: &[i8], codes: &[u8; SUPER_BLOCK], column: usize) -> i32 {
-        let width = self.indices.width;
-        let index = usize::from(self.indices.index(codes, column / width));
-        let code = self.codes[index * width + column % width];
-        let value = i32::from(values[usize::from(code)]);
-        self.indices.marked(codes, column, value)
-    }
-
     /// The values of all columns of a block.
     #[inline(always)]
     pub(super) fn values(

@@ -151,17 +151,7 @@ impl Indices {
         codes[self.place_of_marks(g)] = marks;
     }
 
-    /// The value that the marks of a column of a block make of a value.
-    pub(super) fn marked(&self, codes: &[u8; SUPER_BLOCK], column: usize, value: i32) -> i32 {
-        let marks = self.marks(codes, column / MARKED);
-        match self.marks {
-            Marks::Signs if marks >> (column % MARKED) & 1 == 1 => -value,
-            Marks::Shifts(by) if marks & 1 == 1 => value + i32::from(by),
-            _ => value,
-        }
-    }
-
-    /// Does the same to the values of all columns of a block.
+    /// Makes of the values of all columns of a block what their marks say.
     #[inline(always)]
     pub(super) fn mark_all(&self, codes: &[u8; SUPER_BLOCK], values: &mut [i8; SUPER_BLOCK]) {
         for (g, values) in values.as_chunks_mut::<MARKED>().0.iter_mut().enumerate() {

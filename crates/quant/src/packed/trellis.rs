@@ -28,23 +28,11 @@ pub const POWERS: [u32; 8] = {
 pub const MASK: u32 = 0x3F3F_3F3F;
 
 /// Value `j` after a seed, −126..=126.
+#[inline]
 pub(crate) fn generate(seed: u32, j: usize) -> i16 {
-    let bytes = (seed.wrapping_mul(POWERS[j]) & MASK).to_le_bytes();
-    bytes.iter().map(|&byte| i16::from(byte)).sum::<i16>() - MIDDLE
-}
-
-/// The value of a column of a block.
-pub(super) fn value(indices: &Indices, codes: &[u8; SUPER_BLOCK], column: usize) -> i32 {
-    let mut seed = u32::from(indices.index(codes, column / indices.width)) + OFFSET;
-    if let Marks::Offset(more) = indices.marks {
-        // The marks of 32 columns are those of the first eight.
-        seed += more * u32::from(indices.marks(codes, column / 32 * 4));
-    }
-    let value = i32::from(generate(seed, column % indices.width));
-    match indices.marks {
-        Marks::Signs => indices.marked(codes, column, value.abs()),
-        _ => value,
-    }
+    let bytes = seed.wrapping_mul(POWERS[j]) & MASK;
+    // The sum of the bytes is the highest byte of a product: none of them exceeds 63.
+    (bytes.wrapping_mul(0x0101_0101) >> 24) as i16 - MIDDLE
 }
 
 /// The values of all columns of a block.
@@ -55,10 +43,8 @@ pub(super) fn values(indices: &Indices, codes: &[u8; SUPER_BLOCK], out: &mut [i8
         if let Marks::Offset(more) = indices.marks {
             seed += more * u32::from(indices.marks(codes, p * indices.width / 32 * 4));
         }
-        for (out, power) in out.iter_mut().zip(POWERS) {
-            // The sum of the bytes is the highest byte of a product: none of them exceeds 63.
-            let bytes = seed.wrapping_mul(power) & MASK;
-            let value = (bytes.wrapping_mul(0x0101_0101) >> 24) as i16 - MIDDLE;
+        for (j, out) in out.iter_mut().enumerate() {
+            let value = generate(seed, j);
             *out = match indices.marks {
                 Marks::Signs => value.abs() as i8,
                 _ => value as i8,
