@@ -211,6 +211,8 @@ mod x86 {
 
     macro_rules! enabled {
         ($name:ident, tiles, $features:literal, $simd:ty) => {
+            /// # Safety
+            /// As the loop that it wraps, on a CPU that has the features.
             #[target_feature(enable = $features)]
             pub(super) unsafe fn $name<F: Format>(
                 group: *const u8,
@@ -223,6 +225,8 @@ mod x86 {
             }
         };
         ($name:ident, $dot:ident, $features:literal, $simd:ty) => {
+            /// # Safety
+            /// As the loop that it wraps, on a CPU that has the features.
             #[target_feature(enable = $features)]
             pub(super) unsafe fn $name<F: Format, const N: usize>(
                 group: *const u8,
@@ -236,6 +240,8 @@ mod x86 {
             }
         };
         ($name:ident, $features:literal, $simd:ty) => {
+            /// # Safety
+            /// The CPU has the features.
             #[target_feature(enable = $features)]
             pub(super) unsafe fn $name(rounds: usize) -> usize {
                 // SAFETY: this function has the instruction set.

@@ -391,6 +391,9 @@ unsafe fn pairs<S: Quads>(tables: &[S::Table; 2], index: S::V) -> S::V {
 
 /// The table for looking up codes of `BITS` bits from bit `SHIFT` on in a layout's values; `part`
 /// 1 is that of the values after the first `2^BITS`.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`.
 #[inline(always)]
 pub(super) unsafe fn table<S: Quads, F: Format, const BITS: u32, const SHIFT: i32>(
     part: usize,

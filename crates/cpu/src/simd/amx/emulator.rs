@@ -53,6 +53,9 @@ pub(crate) fn install() {
 }
 
 /// Runs the instruction that faulted, or lets it fault again without a handler.
+///
+/// # Safety
+/// The system calls it, with the context of the thread that faulted.
 unsafe extern "C" fn handle(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the system gives the context of the thread that the instruction faulted on.
     unsafe {
@@ -163,6 +166,8 @@ impl State {
         self.tiles = [[[0; 64]; 16]; 8];
     }
 
+    /// # Safety
+    /// All rows of the tile's shape can be read, `stride` bytes apart.
     unsafe fn load(&mut self, tile: usize, address: usize, stride: usize) {
         let (row_bytes, n_rows) = self.shapes[tile];
         assert!(row_bytes > 0, "a configured tile");
@@ -174,6 +179,8 @@ impl State {
         }
     }
 
+    /// # Safety
+    /// All rows of the tile's shape can be written, `stride` bytes apart.
     unsafe fn store(&self, tile: usize, address: usize, stride: usize) {
         let (row_bytes, n_rows) = self.shapes[tile];
         assert!(row_bytes > 0, "a configured tile");
