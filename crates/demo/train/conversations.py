@@ -4,6 +4,7 @@ import json
 
 import facts
 import words as w
+from invented import Invented
 from tools import FOLLOWED, FamilyTool, GenericTool, decorate, joined, make_tools, spaced
 
 SYSTEMS = [
@@ -26,11 +27,21 @@ def related(a, b):
     if isinstance(a, GenericTool) and isinstance(b, GenericTool):
         return bool({a.verb, *a.noun.split()} & {b.verb, *b.noun.split()})
     if isinstance(a, FamilyTool) and isinstance(b, FamilyTool):
+        if isinstance(a.family, Invented) or isinstance(b.family, Invented):
+            return bool(marks(a) & marks(b))
         x, y = a.family.names[0], b.family.names[0]
         return x == y or any(x in g and y in g for g in GROUPS)
     generic, family = (a, b) if isinstance(a, GenericTool) else (b, a)
+    if isinstance(family.family, Invented):
+        return bool({generic.verb, *generic.noun.split()} & marks(family))
     known = " ".join(spaced(n) for n in family.family.names)
     return any(word in known for word in generic.noun.split()) or generic.verb in known
+
+
+def marks(tool):
+    """Words of a tool of a family that tell its requests."""
+    family = tool.family
+    return family.marks if isinstance(family, Invented) else {word for name in family.names for word in spaced(name).split()}
 
 
 class Chat:

@@ -5,6 +5,7 @@ import re
 
 import words as w
 from families import FAMILIES, of
+from invented import invented
 
 # Families that are kept for the held-out set: their requests and names are never trained on.
 HELD_FAMILIES = {"get_distance", "get_order_status", "create_note", "set_alarm"}
@@ -344,6 +345,8 @@ def make_tool(rng, held=False, generic=0.5, most=3, pool=None):
         return GenericTool(rng, held, most, pool)
     if held and rng.random() < 0.3:
         return FamilyTool(rng, rng.choice(HELD_ONLY), held)
+    if not held and rng.random() < 0.6:
+        return FamilyTool(rng, invented(rng), held)
     return FamilyTool(rng, rng.choice(TRAIN_FAMILIES), held)
 
 

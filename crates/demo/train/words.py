@@ -5,10 +5,13 @@ that only meets known words learns which word is likely and never has to copy. A
 word: as a token that never occurs it could not be copied, nor be known with a capital.
 """
 
+import functools
 import json
 import re
 import zlib
 from pathlib import Path
+
+from plain_text import paragraphs
 
 STRANGERS = 0.4
 
@@ -77,7 +80,33 @@ def stranger(rng, like):
     # A file name gets another ending.
     if re.fullmatch(r"\w+\.\w+", like):
         like = like.split(".")[0] + "." + rng.choice(FILES.all).split(".")[1]
+    if " " in like and not like.istitle() and rng.random() < 0.4:
+        return phrase(rng)
     return re.sub(r"(?<![.\w])[A-Za-z]{2,}|(?<=_)[A-Za-z]{2,}", swap, like)
+
+
+@functools.cache
+def _prose():
+    return [re.findall("[A-Za-z]+(?:'[a-z]+)?", sentence) for p in paragraphs("train") for sentence in re.split("[.:!?]", p)]
+
+
+LAST = "today tomorrow now again soon please here there tonight later too well back out down".split()
+
+
+def phrase(rng):
+    """Two to seven words of prose, or frame words and strangers; it may end in any word, as "see you today" does."""
+    if rng.random() < 0.6:
+        sentence = ()
+        while len(sentence) < 3:
+            sentence = rng.choice(_prose())
+        first = rng.randrange(len(sentence) - 2)
+        found = sentence[first : first + rng.randint(2, 7)]
+    else:
+        found = [rng.choice((*SMALL, *LAST)) if rng.random() < 0.35 else glued(rng) for _ in range(rng.randint(2, 5))]
+    if rng.random() < 0.25:
+        found = [*found[:5], rng.choice(LAST)]
+    text = " ".join(found)
+    return text if reserved(text) is False else phrase(rng)
 
 
 CITIES = Words("""Oslo Paris London Berlin Rome Madrid Lisbon Vienna Prague Warsaw Athens Dublin Helsinki Stockholm
