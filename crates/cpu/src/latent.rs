@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use perigee_quant::QuantKind;
 
-use crate::simd::{Isa, decode_row};
+use crate::simd::{Isa, decode_row, prefetch};
 
 /// Shape and encoding of a latent row.
 ///
@@ -89,14 +89,26 @@ impl LatentCache<'_> {
     /// Decodes the rows of `positions` of the sequence whose block table begins at `table` into
     /// `out: [positions.len(), padded_len]`.
     pub(crate) fn decode(&self, isa: Isa, table: usize, positions: Range<usize>, out: &mut [f32]) {
-        let row_bytes = self.shape.row_bytes();
         let rows = out.chunks_exact_mut(self.shape.padded_len());
         for (position, out) in positions.zip(rows) {
-            let block = self.block_tables[table + position / self.block_len] as usize;
-            let row = block * self.block_len + position % self.block_len;
             // Both parts are whole blocks: the row is one sequence of blocks.
-            let bytes = &self.bytes[row * row_bytes..][..row_bytes];
+            let bytes = self.row(table, position).expect("the table covers it");
             decode_row(isa, self.shape.kind, bytes, out);
         }
+    }
+
+    /// Asks for the row of a position that is soon to be decoded, if there is one.
+    pub(crate) fn prefetch(&self, table: usize, position: usize) {
+        if let Some(bytes) = self.row(table, position) {
+            prefetch(bytes);
+        }
+    }
+
+    /// The encoded row of a position; `None` beyond the tables and the cache.
+    fn row(&self, table: usize, position: usize) -> Option<&[u8]> {
+        let row_bytes = self.shape.row_bytes();
+        let block = *self.block_tables.get(table + position / self.block_len)? as usize;
+        let row = block * self.block_len + position % self.block_len;
+        self.bytes.get(row * row_bytes..(row + 1) * row_bytes)
     }
 }

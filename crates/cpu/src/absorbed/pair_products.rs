@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::split::{Products, States, TASK_HEADS, TASK_TOKENS, TILE_LEN};
 use crate::simd::{
-    Isa, LANES, Pair, PairProduct, RoundColumns, RoundRow, Start, as_pairs, pack_rows, take_parts,
+    Isa, LANES, Pair, PairProduct, RoundColumns, RoundRows, Start, as_pairs, pack_rows, take_parts,
 };
 use crate::{LatentCache, LatentShape};
 
@@ -18,10 +18,14 @@ use crate::{LatentCache, LatentShape};
 const ROW_LIMIT: f32 = 2047.0;
 const WEIGHT_LIMIT: f32 = 16383.0;
 const _: () = assert!(TILE_LEN as i64 * ROW_LIMIT as i64 * WEIGHT_LIMIT as i64 <= i32::MAX as i64);
-/// Columns of a row whose products are summed as integers: the queries of 32 heads in them fill
-/// half of the first cache.
-const CHUNK_LEN: usize = 256;
+/// Columns of a row whose products are summed as integers, all of Kimi's c̃: the queries of 16 heads
+/// in them fill half of the first cache.
+const CHUNK_LEN: usize = 512;
 const _: () = assert!(CHUNK_LEN as i64 * (ROW_LIMIT * ROW_LIMIT) as i64 <= i32::MAX as i64);
+
+/// Rows between one that is decoded and one that is asked for: what a core decodes while memory
+/// answers.
+const AHEAD: usize = 16;
 
 /// See the module.
 pub(super) struct PairProducts<'s> {
@@ -151,29 +155,36 @@ impl Products for PairProducts<'_> {
     }
 
     fn set_tile(&mut self, isa: Isa, cache: LatentCache<'_>, table: usize, at: Range<usize>) {
-        let padded_len = self.shape.padded_len();
-        let n = at.len();
-        for (r, position) in at.enumerate() {
-            let row = &mut self.floats[..padded_len];
-            cache.decode(isa, table, position..position + 1, row);
-            for (i, part) in self.parts().into_iter().enumerate() {
-                let start = (r * padded_len + part.start) / 2;
-                self.tile_scales[i * TILE_LEN + r] = RoundRow {
-                    x: &self.floats[part.clone()],
+        let (padded_len, rank) = (self.shape.padded_len(), self.shape.kv_lora_rank);
+        let [latent, rope] = self.parts();
+        for first in at.clone().step_by(2) {
+            // Where the last row has no neighbour, it is its own, and meets a weight of zero.
+            let second = (first + 1).min(at.end - 1);
+            for (position, row) in [first, second]
+                .into_iter()
+                .zip(self.floats.chunks_exact_mut(padded_len))
+            {
+                cache.prefetch(table, position + AHEAD);
+                cache.decode(isa, table, position..position + 1, row);
+            }
+            let r = first - at.start;
+            let (x, y) = self.floats.split_at(padded_len);
+            let rows = self.tile[r * padded_len / 2..].split_at_mut(padded_len / 2);
+            let (x_latent, x_rope) = rows.0.split_at_mut(latent.len() / 2);
+            let (y_latent, y_rope) = rows.1[..padded_len / 2].split_at_mut(latent.len() / 2);
+            let columns = &mut self.columns[r / 2 * rank..][..rank];
+            for (i, part, out, columns) in [
+                (0, &latent, [x_latent, y_latent], columns),
+                (1, &rope, [x_rope, y_rope], &mut []),
+            ] {
+                let scales = RoundRows {
+                    x: [&x[part.clone()], &y[part.clone()]],
                     limit: ROW_LIMIT,
-                    out: &mut self.tile[start..start + part.len() / 2],
+                    out,
+                    columns,
                 }
                 .run_on(isa);
-            }
-        }
-        // Where the last row has no neighbour, what lies there meets a weight of zero.
-        let rank = self.shape.kv_lora_rank;
-        for k in 0..n.div_ceil(2) {
-            let row = |r: usize| &self.tile[r * padded_len / 2..][..rank / 2];
-            let (first, second) = (row(2 * k), row((2 * k + 1).min(TILE_LEN - 1)));
-            let out = self.columns[k * rank..][..rank].as_chunks_mut::<2>().0;
-            for ((out, first), second) in out.iter_mut().zip(first).zip(second) {
-                *out = [[first[0], second[0]], [first[1], second[1]]];
+                self.tile_scales[i * TILE_LEN + r..][..2].copy_from_slice(&scales);
             }
         }
     }

@@ -10,6 +10,12 @@ use perigee_quant::packed::{GROUP_ROWS, Layout, Scale, SubScales};
 use super::unpack::{Unpack, is_signed};
 use crate::simd::quads::Quads;
 
+/// Columns from which a kernel computes for so long that it can ask for weights ahead.
+const WORTH_PREFETCH: usize = 3;
+/// Bytes between weights that are multiplied and those asked for: beyond the page that the
+/// hardware follows on its own.
+const AHEAD: usize = 4096;
+
 /// A type with a packed layout.
 pub(super) trait Format {
     /// The type.
@@ -36,6 +42,9 @@ pub(super) trait Format {
 
 /// `y[c][r] = w[r] · x[c]` for the 16 rows of a group.
 ///
+/// # Panics
+/// When `x` or `y` is not `N` long.
+///
 /// # Safety
 /// The CPU has the instruction set of `S`; `group` points to a group of `n_in` columns in the
 /// layout of `F`, and each of `x` to a row of activations of its form.
@@ -43,9 +52,10 @@ pub(super) trait Format {
 pub(super) unsafe fn dot_group<S: Quads, F: Format, const N: usize>(
     group: *const u8,
     n_in: usize,
-    x: &[*const u8; N],
-    y: &mut [[f32; GROUP_ROWS]; N],
+    x: &[*const u8],
+    y: &mut [[f32; GROUP_ROWS]],
 ) {
+    let (x, y): (&[_; N], &mut [_; N]) = exactly(x, y);
     let layout = F::LAYOUT;
     let form = layout.form();
     // SAFETY: promised by the caller; offsets are those of the layout and of the form.
@@ -63,6 +73,11 @@ pub(super) unsafe fn dot_group<S: Quads, F: Format, const N: usize>(
         }
         for b in 0..n_in / layout.block_len {
             let block = group.add(layout.group_meta_bytes() + b * F::BLOCK_BYTES);
+            if N >= WORTH_PREFETCH {
+                for line in (0..F::BLOCK_BYTES).step_by(64) {
+                    S::prefetch(block.wrapping_add(AHEAD + line));
+                }
+            }
             let d = block_scales::<S, F>(group, block);
             let dmin = if layout.has_mins() {
                 S::f_neg(S::f_load_f16(block.add(F::DMIN)))
@@ -84,6 +99,16 @@ pub(super) unsafe fn dot_group<S: Quads, F: Format, const N: usize>(
             S::f_store(sums[c], y[c].as_mut_ptr());
         }
     }
+}
+
+/// `N` rows of activations and their results.
+#[inline(always)]
+pub(super) fn exactly<'a, const N: usize>(
+    x: &'a [*const u8],
+    y: &'a mut [[f32; GROUP_ROWS]],
+) -> (&'a [*const u8; N], &'a mut [[f32; GROUP_ROWS]; N]) {
+    let x = x.try_into().expect("as many as the kernel is for");
+    (x, y.try_into().expect("as many as the kernel is for"))
 }
 
 /// The float scales of 16 rows in a block of their group.
@@ -346,9 +371,9 @@ pub(super) unsafe fn dot_registers<S: Quads>(rounds: usize) -> usize {
     unsafe {
         let mut sums = [S::zero(); CHAINS];
         for _ in 0..rounds {
-            // Not known to be the same every time, or products would leave the loop.
-            let w = S::splat(std::hint::black_box(0x0102_0304));
             for sum in &mut sums {
+                // Not known to be the same every time, or one product would do for all.
+                let w = S::splat(std::hint::black_box(0x0102_0304));
                 *sum = S::dot::<false>(*sum, w, a.as_ptr());
             }
         }

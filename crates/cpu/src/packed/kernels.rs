@@ -14,21 +14,17 @@ use crate::simd::quads::Scalar;
 /// Most rows of activations that a kernel takes.
 pub(crate) const MAX_COLUMNS: usize = 8;
 
-/// Dot products of 16 rows with N rows of activations.
+/// Dot products of 16 rows with as many rows of activations as it is made for.
 ///
 /// # Safety
 /// See [`Kernel::dot`].
-type Dot<const N: usize> =
-    unsafe fn(*const u8, usize, &[*const u8; N], &mut [[f32; GROUP_ROWS]; N]);
+type Dot = unsafe fn(*const u8, usize, &[*const u8], &mut [[f32; GROUP_ROWS]]);
 
 /// The kernels of a type and order on an instruction set.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernel {
-    one: Dot<1>,
-    two: Dot<2>,
-    four: Dot<4>,
-    /// Where there are registers enough.
-    eight: Option<Dot<8>>,
+    /// By the number of rows of activations that they are made for, from the most to one.
+    counts: &'static [(usize, Dot)],
 }
 
 impl Kernel {
@@ -47,31 +43,13 @@ impl Kernel {
         mut y: &mut [[f32; GROUP_ROWS]],
     ) {
         debug_assert_eq!(x.len(), y.len());
-        // SAFETY: promised by the caller.
-        unsafe {
-            if let Some(eight) = self.eight {
-                while let (Some((now, rest)), Some(_)) =
-                    (x.split_first_chunk::<8>(), y.first_chunk::<8>())
-                {
-                    let (y_now, y_rest) = y.split_first_chunk_mut().expect("checked above");
-                    eight(group, n_in, now, y_now);
-                    (x, y) = (rest, y_rest);
-                }
-            }
-            while x.len() >= 4 {
-                let (now, rest) = x.split_first_chunk().expect("checked above");
-                let (y_now, y_rest) = y.split_first_chunk_mut().expect("as long as x");
-                (self.four)(group, n_in, now, y_now);
+        for (n, dot) in self.counts {
+            while x.len() >= *n {
+                let (now, rest) = x.split_at(*n);
+                let (y_now, y_rest) = std::mem::take(&mut y).split_at_mut(*n);
+                // SAFETY: promised by the caller.
+                unsafe { dot(group, n_in, now, y_now) };
                 (x, y) = (rest, y_rest);
-            }
-            if x.len() >= 2 {
-                let (now, rest) = x.split_first_chunk().expect("checked above");
-                let (y_now, y_rest) = y.split_first_chunk_mut().expect("as long as x");
-                (self.two)(group, n_in, now, y_now);
-                (x, y) = (rest, y_rest);
-            }
-            if let (Some(now), Some(y_now)) = (x.first_chunk(), y.first_chunk_mut()) {
-                (self.one)(group, n_in, now, y_now);
             }
         }
     }
@@ -100,23 +78,20 @@ impl TileKernel {
     }
 }
 
+/// A [`Kernel`] of functions for these numbers of rows of activations.
+macro_rules! kernel {
+    ($function:tt $types:tt $($n:literal)+) => {
+        Kernel { counts: &[$(($n, kernel!(@ $function $types $n))),+] }
+    };
+    (@ [$($function:tt)+] [$($types:ty),+] $n:literal) => { $($function)+::<$($types),+, $n> };
+}
+
 /// The kernels of `F` per instruction set.
 struct Of<F>(F);
 
 impl<F: Format> Of<F> {
-    const SCALAR: Kernel = Kernel {
-        one: dot_group::<Scalar, F, 1>,
-        two: dot_group::<Scalar, F, 2>,
-        four: dot_group::<Scalar, F, 4>,
-        eight: None,
-    };
-
-    const SCALAR_ROWS: Kernel = Kernel {
-        one: dot_rows::<Scalar, F, 1>,
-        two: dot_rows::<Scalar, F, 2>,
-        four: dot_rows::<Scalar, F, 4>,
-        eight: None,
-    };
+    const SCALAR: Kernel = kernel!([dot_group] [Scalar, F] 4 2 1);
+    const SCALAR_ROWS: Kernel = kernel!([dot_rows] [Scalar, F] 4 2 1);
 
     /// For rows in the order of the file.
     fn rows_on(isa: Isa) -> Kernel {
@@ -124,19 +99,9 @@ impl<F: Format> Of<F> {
             Isa::Scalar => Self::SCALAR_ROWS,
             // Taking blocks apart is most of the work, so that AVX-VNNI would gain nothing.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::AvxVnni => Kernel {
-                one: x86::avx2_rows::<F, 1>,
-                two: x86::avx2_rows::<F, 2>,
-                four: x86::avx2_rows::<F, 4>,
-                eight: None,
-            },
+            Isa::Avx2 | Isa::AvxVnni => kernel!([x86::avx2_rows] [F] 4 2 1),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Amx => Kernel {
-                one: x86::avx512_rows::<F, 1>,
-                two: x86::avx512_rows::<F, 2>,
-                four: x86::avx512_rows::<F, 4>,
-                eight: None,
-            },
+            Isa::Avx512 | Isa::Amx => kernel!([x86::avx512_rows] [F] 4 2 1),
             #[cfg(not(target_arch = "x86_64"))]
             _ => Self::SCALAR_ROWS,
         }
@@ -150,31 +115,17 @@ impl<F: Format> Of<F> {
         None
     }
 
-    /// For packed rows.
+    /// For packed rows. Each call unpacks the weights again, which costs as much as a row of
+    /// activations: hence three and six, and eight where there are registers enough.
     fn on(isa: Isa) -> Kernel {
         match isa {
             Isa::Scalar => Self::SCALAR,
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => Kernel {
-                one: x86::avx2::<F, 1>,
-                two: x86::avx2::<F, 2>,
-                four: x86::avx2::<F, 4>,
-                eight: None,
-            },
+            Isa::Avx2 => kernel!([x86::avx2] [F] 4 2 1),
             #[cfg(target_arch = "x86_64")]
-            Isa::AvxVnni => Kernel {
-                one: x86::avx_vnni::<F, 1>,
-                two: x86::avx_vnni::<F, 2>,
-                four: x86::avx_vnni::<F, 4>,
-                eight: None,
-            },
+            Isa::AvxVnni => kernel!([x86::avx_vnni] [F] 4 2 1),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Amx => Kernel {
-                one: x86::avx512::<F, 1>,
-                two: x86::avx512::<F, 2>,
-                four: x86::avx512::<F, 4>,
-                eight: Some(x86::avx512::<F, 8>),
-            },
+            Isa::Avx512 | Isa::Amx => kernel!([x86::avx512] [F] 8 6 4 3 2 1),
             #[cfg(not(target_arch = "x86_64"))]
             _ => Self::SCALAR,
         }
@@ -231,8 +182,8 @@ mod x86 {
             pub(super) unsafe fn $name<F: Format, const N: usize>(
                 group: *const u8,
                 n_in: usize,
-                x: &[*const u8; N],
-                y: &mut [[f32; GROUP_ROWS]; N],
+                x: &[*const u8],
+                y: &mut [[f32; GROUP_ROWS]],
             ) {
                 // SAFETY: this function has the instruction set; the rest is promised by the
                 // caller.

@@ -6,7 +6,7 @@
 
 use perigee_quant::packed::{CHUNK_LEN, Codes, GROUP_ROWS, Parts, Plane, Scale, SubScales};
 
-use super::dot::{Format, has_base};
+use super::dot::{Format, exactly, has_base};
 use super::unpack::{is_signed, table};
 use crate::simd::quads::Quads;
 
@@ -24,6 +24,9 @@ const BATCH: usize = 8;
 
 /// `y[c][r] = w[r] · x[c]` for 16 rows, as [`dot_group`](super::dot::dot_group) computes it.
 ///
+/// # Panics
+/// As that.
+///
 /// # Safety
 /// The CPU has the instruction set of `S`; `rows` points to 16 rows of `n_in` columns of a file
 /// in the type of `F`, and each of `x` to a row of activations in the form of its layout.
@@ -31,9 +34,10 @@ const BATCH: usize = 8;
 pub(super) unsafe fn dot_rows<S: Quads, F: Format, const N: usize>(
     rows: *const u8,
     n_in: usize,
-    x: &[*const u8; N],
-    y: &mut [[f32; GROUP_ROWS]; N],
+    x: &[*const u8],
+    y: &mut [[f32; GROUP_ROWS]],
 ) {
+    let (x, y): (&[_; N], &mut [_; N]) = exactly(x, y);
     let meta_bytes = F::KIND.row_meta_bytes();
     let span_bytes = SPAN / F::LAYOUT.block_len * F::KIND.block_bytes();
     let row_bytes = meta_bytes + n_in / F::LAYOUT.block_len * F::KIND.block_bytes();

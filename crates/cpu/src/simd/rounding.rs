@@ -52,6 +52,23 @@ impl<L: Lanes> Most<L> {
         }
     }
 
+    /// That of all lanes.
+    #[inline(always)]
+    unsafe fn of_all(self) -> f32 {
+        let mut lanes = [0.0; LANES];
+        // SAFETY: promised by the caller.
+        let fault = unsafe {
+            self.max.store(&mut lanes);
+            self.fault.sum()
+        };
+        for width in [8, 4, 2, 1] {
+            for l in 0..width {
+                lanes[l] = lanes[l].max(lanes[l + width]);
+            }
+        }
+        lanes[0] + fault
+    }
+
     #[inline(always)]
     unsafe fn get(self) -> [f32; LANES] {
         let mut lanes = [0.0; LANES];
@@ -61,50 +78,61 @@ impl<L: Lanes> Most<L> {
     }
 }
 
-/// Rounds a row of whole sixteens to `out ≈ x / scale` with |out| ≤ limit; returns the scale.
-pub(crate) struct RoundRow<'a> {
-    pub(crate) x: &'a [f32],
+/// Rounds two rows of whole sixteens to `out[i] ≈ x[i] / scales[i]` with magnitudes up to `limit`;
+/// returns the scales.
+pub(crate) struct RoundRows<'a> {
+    pub(crate) x: [&'a [f32]; 2],
     pub(crate) limit: f32,
     /// Neighbours in pairs.
-    pub(crate) out: &'a mut [Pair],
+    pub(crate) out: [&'a mut [Pair]; 2],
+    /// The two rows side by side, `columns[k] = [out[0][k], out[1][k]]` counted in integers; nothing
+    /// when it is empty.
+    pub(crate) columns: &'a mut [Pair],
 }
 
-impl RoundRow<'_> {
+impl RoundRows<'_> {
     /// # Panics
     /// When the lengths do not agree.
-    pub(crate) fn run_on(self, isa: Isa) -> f32 {
-        assert!(self.x.len().is_multiple_of(LANES) && self.x.len() == 2 * self.out.len());
+    pub(crate) fn run_on(self, isa: Isa) -> [f32; 2] {
+        let len = self.x[0].len();
+        assert!(len.is_multiple_of(LANES) && self.x[1].len() == len);
+        assert!(self.out.iter().all(|out| 2 * out.len() == len));
+        assert!(self.columns.is_empty() || self.columns.len() == len);
         isa.run(self)
     }
 }
 
-impl Kernel for RoundRow<'_> {
-    type Output = f32;
+impl Kernel for RoundRows<'_> {
+    type Output = [f32; 2];
 
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) -> f32 {
-        let x = self.x.as_chunks::<LANES>().0;
-        let out = self.out.as_flattened_mut().as_chunks_mut::<LANES>().0;
+    unsafe fn run<L: Lanes>(self) -> [f32; 2] {
+        let [first, second] = self.x.map(|x| x.as_chunks::<LANES>().0);
+        let [first_out, second_out] = self
+            .out
+            .map(|out| out.as_flattened_mut().as_chunks_mut::<LANES>().0);
+        let mut columns = self.columns.as_chunks_mut::<LANES>().0.iter_mut();
         // SAFETY: passed on from the caller.
         unsafe {
-            let mut most = Most::<L>::none();
-            for x in x {
-                most = most.and(L::load(x));
+            let mut most = [Most::<L>::none(); 2];
+            for (x, y) in first.iter().zip(second) {
+                most = [most[0].and(L::load(x)), most[1].and(L::load(y))];
             }
-            let mut max = 0.0;
-            for lane in most.get() {
-                // What is no number stays the maximum.
-                max = if lane <= max || max.is_nan() {
-                    max
-                } else {
-                    lane
-                };
+            let [(first_scale, a), (second_scale, b)] = [
+                scale(most[0].of_all(), self.limit),
+                scale(most[1].of_all(), self.limit),
+            ];
+            let (a, b) = (L::splat(a), L::splat(b));
+            let out = first_out.iter_mut().zip(second_out);
+            for ((x, y), (x_out, y_out)) in first.iter().zip(second).zip(out) {
+                let (x, y) = (L::load(x).mul(a), L::load(y).mul(b));
+                x.store_i16(x_out);
+                y.store_i16(y_out);
+                if let Some(columns) = columns.next() {
+                    L::store_pairs(x, y, columns);
+                }
             }
-            let (scale, factor) = scale(max, self.limit);
-            for (x, out) in x.iter().zip(out) {
-                L::load(x).mul(L::splat(factor)).store_i16(out);
-            }
-            scale
+            [first_scale, second_scale]
         }
     }
 }

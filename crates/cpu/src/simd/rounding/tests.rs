@@ -5,20 +5,30 @@ const LIMIT: f32 = 2047.0;
 
 #[test]
 fn rows_are_rounded_alike_on_every_instruction_set() {
-    let mut x = noise(64, 1);
-    x[5] = -3.0;
+    let mut x = [noise(64, 1), noise(64, 4)];
+    x[0][5] = -3.0;
+    x[1][63] = 5.0;
     for isa in Isa::available() {
-        let mut out = vec![[9; 2]; 32];
-        let scale = RoundRow {
-            x: &x,
-            limit: LIMIT,
-            out: &mut out,
-        }
-        .run_on(isa);
-        assert_eq!(scale.to_bits(), (3.0 / LIMIT).to_bits(), "{isa:?}");
-        for (x, out) in x.iter().zip(out.as_flattened()) {
-            let wanted = (x * (LIMIT / 3.0)).round_ties_even();
-            assert_eq!(f32::from(*out), wanted, "{isa:?}");
+        for n_columns in [0, 64] {
+            let mut out = [[[9; 2]; 32]; 2];
+            let mut columns = vec![[9; 2]; n_columns];
+            let [first, second] = &mut out;
+            let scales = RoundRows {
+                x: [&x[0], &x[1]],
+                limit: LIMIT,
+                out: [first, second],
+                columns: &mut columns,
+            }
+            .run_on(isa);
+            for ((i, x), max) in x.iter().enumerate().zip([3.0, 5.0]) {
+                assert_eq!(scales[i].to_bits(), (max / LIMIT).to_bits(), "{isa:?}");
+                let out = out[i].as_flattened();
+                for (k, x) in x.iter().enumerate() {
+                    let wanted = (x * (LIMIT / max)).round_ties_even();
+                    assert_eq!(f32::from(out[k]), wanted, "{isa:?}");
+                    assert!(columns.get(k).is_none_or(|pair| pair[i] == out[k]));
+                }
+            }
         }
     }
 }
@@ -68,13 +78,19 @@ fn faults_stay_faults_and_zeros_zeros() {
         for (fault, at) in [(f32::NAN, 0), (f32::INFINITY, 20), (f32::NAN, 31)] {
             let mut x = noise(32, 3);
             x[at] = fault;
-            let mut out = [[9; 2]; 16];
-            let scale = RoundRow {
-                x: &x,
+            let (mut out, mut other) = ([[9; 2]; 16], [[9; 2]; 16]);
+            let scales = RoundRows {
+                x: [&x, &[0.0; 32]],
                 limit: LIMIT,
-                out: &mut out,
-            };
-            assert!(scale.run_on(isa).is_nan(), "{isa:?} {fault} at {at}");
+                out: [&mut out, &mut other],
+                columns: &mut [],
+            }
+            .run_on(isa);
+            assert!(
+                scales[0].is_nan() && scales[1] == 0.0,
+                "{isa:?} {fault} at {at}"
+            );
+            assert_eq!((out, other), ([[0; 2]; 16], [[0; 2]; 16]));
         }
         let (mut out, mut scales) = ([[9; 2]; LANES], [1.0; LANES]);
         let mut x = [0.0; 2 * LANES];
