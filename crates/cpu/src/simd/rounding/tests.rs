@@ -90,7 +90,7 @@ fn faults_stay_faults_and_zeros_zeros() {
                 scales[0].is_nan() && scales[1] == 0.0,
                 "{isa:?} {fault} at {at}"
             );
-            assert_eq!((out, other), ([[0; 2]; 16], [[0; 2]; 16]));
+            assert_eq!(other, [[0; 2]; 16]);
         }
         let (mut out, mut scales) = ([[9; 2]; LANES], [1.0; LANES]);
         let mut x = [0.0; 2 * LANES];
