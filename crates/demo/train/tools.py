@@ -5,7 +5,7 @@ import re
 
 import words as w
 from families import FAMILIES, of
-from invented import invented
+from invented import Invented, invented
 
 # Families that are kept for the held-out set: their requests and names are never trained on.
 HELD_FAMILIES = {"get_distance", "get_order_status", "create_note", "set_alarm"}
@@ -149,7 +149,7 @@ class FamilyTool(Tool):
 
     def again(self, rng, use):
         """The same with another place, name or thing: the value before, the new one, the use; None if that cannot be."""
-        if use.values is None or FOLLOWED.get(self.family.names[0]) is None:
+        if use.values is None or isinstance(self.family, Invented) or self.family.names[0] not in FOLLOWED:
             return None
         slot = FOLLOWED[self.family.names[0]]
         old = use.values[slot]
@@ -214,16 +214,17 @@ class GenericTool(Tool):
         if rng.random() < 0.2:
             self.noun = w.ADJECTIVES.pick(rng, held) + " " + self.noun
             parts = [self.verb, *self.noun.split()]
-        style = rng.random()
-        if style < 0.65:
+        # Capitals within a name are the harder ones to copy.
+        style, snake, camel = rng.random(), *((0.65, 0.9) if held else (0.4, 0.65))
+        if style < snake:
             name = "_".join(parts)
-        elif style < 0.9:
+        elif style < camel:
             name = parts[0] + "".join(p.title() for p in parts[1:])
         else:
             name = "".join(p.title() for p in parts)
         self.makers = {}
         properties, required = {}, []
-        for _ in range(rng.choices((0, 1, 2, 3), (1, 5, 5, 3))[0] if most == 3 else most):
+        for _ in range(rng.choices((0, 1, 2, 3), (1 if held else 2, 5, 5, 3))[0] if most == 3 else most):
             kind = rng.choices(("string", "number", "boolean", "enum"), (55, 25, 8, 12))[0]
             pname = w.made_up(rng, held) if rng.random() < 0.08 else PARAMETERS[kind].pick(rng, held)
             if pname in properties:

@@ -286,6 +286,8 @@ def email(rng, held=False):
 
 def path(rng, held=False):
     parts = [DIRS.pick(rng, held) for _ in range(rng.choice((0, 1, 1, 2)))]
+    if not held and parts and rng.random() < 0.15:
+        parts.append(parts[0])
     name = FILES.pick(rng, held)
     if rng.random() < 0.4:
         name = made_up(rng, held) + "." + name.rsplit(".", 1)[1]
