@@ -194,9 +194,10 @@ def seen_before(ids, targets):
     return first.gather(1, targets) <= position
 
 
-def schedule(elapsed, count, args):
-    """Warm-up by steps, then level, then a straight fall over the last `decay` of the time."""
-    left = max(0.0, 1 - elapsed / (60 * args.minutes))
+def schedule(done, count, args):
+    """Warm-up by steps, then level, then a straight fall over the last `decay` of the run, of which
+    `done` is behind."""
+    left = max(0.0, 1 - done)
     fall = min(1.0, left / args.decay) if args.decay > 0 else 1.0
     return min(1.0, (count + 1) / args.warmup) * max(fall, 0.02)
 
@@ -219,6 +220,7 @@ def arguments():
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--frozen", type=Path, help="encoded.npz of export.py: these tensors stay as they are there")
     parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--steps", type=int, help="end after so many instead: the same run again gives the same weights")
     parser.add_argument("--batch-tokens", type=int, default=8192)
     parser.add_argument("--longest", type=int, default=2048, help="longer documents are left out")
     parser.add_argument("--plain-weight", type=float, default=1.0, help="of documents that are targets throughout")
@@ -274,9 +276,10 @@ def main():
     total, warm = {}, 0
     for batch in documents.batches():
         now = time.monotonic()
-        if stop or now - began > 60 * args.minutes:
+        done = warm / args.steps if args.steps else (now - began) / (60 * args.minutes)
+        if stop or done >= 1:
             break
-        counts = train_step(net, optimizer, batch, schedule(now - began, warm, args), args.bias_step)
+        counts = train_step(net, optimizer, batch, schedule(done, warm, args), args.bias_step)
         total = {k: total.get(k, 0.0) + v for k, v in counts.items()}
         progress["step"] += 1
         progress["tokens"] += int(counts["tokens"])
