@@ -1,8 +1,8 @@
 //! The dot products of a group of 16 rows with a few rows of activations, for every type and
 //! every instruction set. The arithmetic is that of `perigee_quant::packed`.
 //!
-//! There are no software prefetches: a group is one linear stream, which the hardware follows;
-//! prefetching 0.5 to 8 KB ahead cost a tenth of the speed of one core on Zen 4.
+//! A group is one linear stream, which the hardware follows within a page; beyond it the kernels
+//! ask for weights themselves.
 
 use perigee_quant::QuantKind;
 use perigee_quant::packed::{GROUP_ROWS, Layout, Scale, SubScales};
@@ -10,11 +10,22 @@ use perigee_quant::packed::{GROUP_ROWS, Layout, Scale, SubScales};
 use super::unpack::{Unpack, is_signed};
 use crate::simd::quads::Quads;
 
-/// Columns from which a kernel computes for so long that it can ask for weights ahead.
-const WORTH_PREFETCH: usize = 3;
-/// Bytes between weights that are multiplied and those asked for: beyond the page that the
-/// hardware follows on its own.
-const AHEAD: usize = 4096;
+/// Bytes of a page, and between weights that are multiplied and those asked for.
+const PAGE: usize = 4096;
+
+/// Bytes to ask for, a page after a block of this length: all of them when there are so many
+/// columns that the kernel computes for long; otherwise, where memory is what takes time and every
+/// request costs some, those at the start of a page that tell the hardware of a new stream.
+#[inline(always)]
+fn ahead(block: *const u8, len: usize, n_columns: usize) -> usize {
+    if n_columns >= 3 {
+        len
+    } else if block.addr() % PAGE < len {
+        512
+    } else {
+        0
+    }
+}
 
 /// A type with a packed layout.
 pub(super) trait Format {
@@ -73,10 +84,8 @@ pub(super) unsafe fn dot_group<S: Quads, F: Format, const N: usize>(
         }
         for b in 0..n_in / layout.block_len {
             let block = group.add(layout.group_meta_bytes() + b * F::BLOCK_BYTES);
-            if N >= WORTH_PREFETCH {
-                for line in (0..F::BLOCK_BYTES).step_by(64) {
-                    S::prefetch(block.wrapping_add(AHEAD + line));
-                }
+            for line in (0..ahead(block, F::BLOCK_BYTES, N)).step_by(64) {
+                S::prefetch(block.wrapping_add(PAGE + line));
             }
             let d = block_scales::<S, F>(group, block);
             let dmin = if layout.has_mins() {
