@@ -18,8 +18,8 @@ use crate::{LatentCache, LatentShape};
 const ROW_LIMIT: f32 = 2047.0;
 const WEIGHT_LIMIT: f32 = 16383.0;
 const _: () = assert!(TILE_LEN as i64 * ROW_LIMIT as i64 * WEIGHT_LIMIT as i64 <= i32::MAX as i64);
-/// Columns of a row whose products are summed as integers, all of Kimi's c̃: the queries of 16 heads
-/// in them fill half of the first cache.
+/// Columns of a row whose products are summed as integers: all of Kimi's c̃, so that scores are written
+/// once. The queries come from the second-level cache then, which costs less than to add to scores.
 const CHUNK_LEN: usize = 512;
 const _: () = assert!(CHUNK_LEN as i64 * (ROW_LIMIT * ROW_LIMIT) as i64 <= i32::MAX as i64);
 

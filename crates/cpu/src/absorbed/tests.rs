@@ -14,6 +14,12 @@ const EVEN: LatentShape = LatentShape {
     rope_dim: 32,
     kind: QuantKind::F16,
 };
+/// One whose c̃ ends within a block.
+const UNEVEN: LatentShape = LatentShape {
+    kv_lora_rank: 48,
+    rope_dim: 16,
+    kind: QuantKind::Q8_0,
+};
 const N_HEADS: usize = 18;
 const SCALE: f32 = 0.3;
 
@@ -236,18 +242,24 @@ fn every_instruction_set_gives_the_same_bits() {
 }
 
 /// Attention with rounding of noise over `n_positions`, and without.
-fn rounded(isa: Isa, n_threads: usize, tokens: (usize, usize), q: &[f32]) -> [Vec<f32>; 2] {
+fn rounded(
+    shape: LatentShape,
+    isa: Isa,
+    n_threads: usize,
+    tokens: (usize, usize),
+    q: &[f32],
+) -> [Vec<f32>; 2] {
     let block_len = 64;
     let table: Vec<u32> = (0..12).rev().collect();
     let n_rows = table.len() * block_len;
-    let rows = noise(n_rows * EVEN.padded_len(), 5);
-    let mut bytes = vec![0; n_rows * EVEN.row_bytes()];
-    let encoded = bytes.chunks_exact_mut(EVEN.row_bytes());
-    for (row, out) in rows.chunks_exact(EVEN.padded_len()).zip(encoded) {
-        EVEN.encode_row(row, out);
+    let rows = noise(n_rows * shape.padded_len(), 5);
+    let mut bytes = vec![0; n_rows * shape.row_bytes()];
+    let encoded = bytes.chunks_exact_mut(shape.row_bytes());
+    for (row, out) in rows.chunks_exact(shape.padded_len()).zip(encoded) {
+        shape.encode_row(row, out);
     }
     let view = LatentCache {
-        shape: EVEN,
+        shape,
         block_len,
         bytes: &bytes,
         block_tables: &table,
@@ -258,37 +270,39 @@ fn rounded(isa: Isa, n_threads: usize, tokens: (usize, usize), q: &[f32]) -> [Ve
         start: tokens.0,
         table: 0,
     };
-    let workers = Workers::new(n_threads, Absorbed::scratch_len(&EVEN));
+    let workers = Workers::new(n_threads, Absorbed::scratch_len(&shape));
     [true, false].map(|is_rounded| {
-        let mut absorbed = Absorbed::new(EVEN, N_HEADS, SCALE, n_threads);
+        let mut absorbed = Absorbed::new(shape, N_HEADS, SCALE, n_threads);
         absorbed.isa = isa;
         absorbed.round(is_rounded);
         assert_eq!(absorbed.is_rounded, is_rounded);
-        let mut out = vec![f32::NAN; tokens.1 * N_HEADS * Absorbed::out_len(&EVEN)];
+        let mut out = vec![f32::NAN; tokens.1 * N_HEADS * Absorbed::out_len(&shape)];
         absorbed.attend(&workers, view, &[run], q, &mut out);
-        let values = out.chunks_exact(Absorbed::out_len(&EVEN));
+        let values = out.chunks_exact(Absorbed::out_len(&shape));
         values.flat_map(|state| state[2..].to_vec()).collect()
     })
 }
 
 #[test]
 fn rounding_costs_little_and_is_the_same_everywhere() {
-    let token_len = N_HEADS * EVEN.padded_len();
-    for (start, n_tokens) in [(0, 1), (0, 7), (63, 2), (255, 3), (600, 70)] {
-        let q = noise(n_tokens * token_len, 6);
-        let [got, exact] = rounded(Isa::best(), 2, (start, n_tokens), &q);
-        let exact: Vec<f64> = exact.into_iter().map(f64::from).collect();
-        let error = nrmse(&got, &exact);
-        assert!(error < 1e-3, "{n_tokens} from {start}: {error}");
-        for isa in Isa::available() {
-            let [other, _] = rounded(isa, 1, (start, n_tokens), &q);
-            assert_eq!(bits(&other), bits(&got), "{isa:?}");
-        }
-        for t in [0, n_tokens - 1] {
-            let q = &q[t * token_len..][..token_len];
-            let [alone, _] = rounded(Isa::best(), 1, (start + t, 1), q);
-            let len = N_HEADS * EVEN.kv_lora_rank;
-            assert_eq!(bits(&alone), bits(&got[t * len..][..len]), "token {t}");
+    for shape in [EVEN, UNEVEN] {
+        let token_len = N_HEADS * shape.padded_len();
+        for (start, n_tokens) in [(0, 1), (0, 7), (63, 2), (255, 3), (600, 70)] {
+            let q = noise(n_tokens * token_len, 6);
+            let [got, exact] = rounded(shape, Isa::best(), 2, (start, n_tokens), &q);
+            let exact: Vec<f64> = exact.into_iter().map(f64::from).collect();
+            let error = nrmse(&got, &exact);
+            assert!(error < 1e-3, "{n_tokens} from {start}: {error}");
+            for isa in Isa::available() {
+                let [other, _] = rounded(shape, isa, 1, (start, n_tokens), &q);
+                assert_eq!(bits(&other), bits(&got), "{isa:?}");
+            }
+            for t in [0, n_tokens - 1] {
+                let q = &q[t * token_len..][..token_len];
+                let [alone, _] = rounded(shape, Isa::best(), 1, (start + t, 1), q);
+                let len = N_HEADS * shape.kv_lora_rank;
+                assert_eq!(bits(&alone), bits(&got[t * len..][..len]), "token {t}");
+            }
         }
     }
 }

@@ -379,11 +379,16 @@ pub(super) unsafe fn dot_registers<S: Quads>(rounds: usize) -> usize {
     // SAFETY: promised by the caller; `a` has four bytes.
     unsafe {
         let mut sums = [S::zero(); CHAINS];
+        // Not known to be equal, or one product would do for all of them; nor known to be the same
+        // every time, or products would leave the loop.
+        let mut weights = [S::zero(); CHAINS];
+        for (i, w) in weights.iter_mut().enumerate() {
+            *w = S::splat(std::hint::black_box(0x0102_0304 + i as i32));
+        }
         for _ in 0..rounds {
-            for sum in &mut sums {
-                // Not known to be the same every time, or one product would do for all.
-                let w = S::splat(std::hint::black_box(0x0102_0304));
-                *sum = S::dot::<false>(*sum, w, a.as_ptr());
+            let more = S::splat(std::hint::black_box(0));
+            for (sum, w) in sums.iter_mut().zip(weights) {
+                *sum = S::dot::<false>(*sum, S::xor(w, more), a.as_ptr());
             }
         }
         std::hint::black_box(sums);

@@ -116,7 +116,7 @@ impl<F: Format> Of<F> {
     }
 
     /// For packed rows. Each call unpacks the weights again, which costs as much as a row of
-    /// activations: hence three and six, and eight where there are registers enough.
+    /// activations: hence three and six too, and eight, where there are registers enough.
     fn on(isa: Isa) -> Kernel {
         match isa {
             Isa::Scalar => Self::SCALAR,

@@ -3,7 +3,7 @@ use perigee_quant::packed::{GROUP_ROWS, Layout, dot_row};
 
 use super::activations::quantize;
 use super::groups::{Kernels, for_products};
-use super::kernels::{kernel, tile_kernel};
+use super::kernels::{MAX_COLUMNS, kernel, tile_kernel};
 use super::tiles::TilePanel;
 use crate::matrix::Order;
 use crate::noise::noise;
@@ -61,7 +61,7 @@ fn every_instruction_set_gives_the_canonical_bits() {
         // One that is no whole number of vectors, where blocks are small.
         for n_in in [layout.block_len, 256, 768, 768 + layout.block_len] {
             let (rows, packed) = group(kind, n_in, kind.id());
-            let x = activations(layout, n_in, 15, kind.id());
+            let x = activations(layout, n_in, MAX_COLUMNS, kind.id());
             let x_rows: Vec<*const u8> = x.iter().map(|x| x.as_ptr()).collect();
             let expected: Vec<Vec<f32>> = (x.iter())
                 .map(|x| {
@@ -73,18 +73,22 @@ fn every_instruction_set_gives_the_canonical_bits() {
             for isa in supported() {
                 for (order, group) in [(Order::Packed, &packed), (Order::File, &rows)] {
                     let kernel = kernel(kind, order, isa).unwrap();
-                    let mut y = vec![[1.0; GROUP_ROWS]; x.len()];
-                    // SAFETY: the instruction set is supported, the group and the rows are whole.
-                    unsafe { kernel.dot(group.as_ptr(), n_in, &x_rows, &mut y) };
-                    for (c, (y, expected)) in y.iter().zip(&expected).enumerate() {
-                        for (r, (y, expected)) in y.iter().zip(expected).enumerate() {
-                            assert!(
-                                y.to_bits() == expected.to_bits()
-                                    || (y.is_nan() && expected.is_nan()),
-                                "{} {order:?} {} row {r} column {c}: {y} for {expected}",
-                                kind.name(),
-                                isa.name(),
-                            );
+                    // All numbers of columns, so that every kernel has its turn.
+                    for n in 1..=MAX_COLUMNS {
+                        let mut y = vec![[1.0; GROUP_ROWS]; n];
+                        // SAFETY: the instruction set is supported, the group and the rows are
+                        // whole.
+                        unsafe { kernel.dot(group.as_ptr(), n_in, &x_rows[..n], &mut y) };
+                        for (c, (y, expected)) in y.iter().zip(&expected).enumerate() {
+                            for (r, (y, expected)) in y.iter().zip(expected).enumerate() {
+                                assert!(
+                                    y.to_bits() == expected.to_bits()
+                                        || (y.is_nan() && expected.is_nan()),
+                                    "{} {order:?} {} row {r} column {c} of {n}: {y} for {expected}",
+                                    kind.name(),
+                                    isa.name(),
+                                );
+                            }
                         }
                     }
                 }

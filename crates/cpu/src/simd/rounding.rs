@@ -8,7 +8,7 @@ const TINY: f32 = 1e-30;
 
 /// The scale of integers up to `limit` and the factor that makes them, of numbers up to `max`.
 /// Where one is not finite, neither is `max`: the scale is NaN then, so that its fault stays a
-/// fault, and the integers are zero.
+/// fault whatever the integers are.
 #[inline(always)]
 fn scale(max: f32, limit: f32) -> (f32, f32) {
     if !max.is_finite() {
@@ -85,8 +85,7 @@ pub(crate) struct RoundRows<'a> {
     pub(crate) limit: f32,
     /// Neighbours in pairs.
     pub(crate) out: [&'a mut [Pair]; 2],
-    /// The two rows side by side, `columns[k] = [out[0][k], out[1][k]]` counted in integers; nothing
-    /// when it is empty.
+    /// As many columns of the two rows side by side: `columns[k]` has integer k of both.
     pub(crate) columns: &'a mut [Pair],
 }
 
@@ -97,7 +96,7 @@ impl RoundRows<'_> {
         let len = self.x[0].len();
         assert!(len.is_multiple_of(LANES) && self.x[1].len() == len);
         assert!(self.out.iter().all(|out| 2 * out.len() == len));
-        assert!(self.columns.is_empty() || self.columns.len() == len);
+        assert!(self.columns.len() <= len && self.columns.len().is_multiple_of(LANES));
         isa.run(self)
     }
 }
