@@ -4,8 +4,7 @@ import json
 
 import facts
 import words as w
-from invented import Invented
-from tools import FOLLOWED, FamilyTool, GenericTool, decorate, joined, make_tools, spaced
+from tools import FOLLOWED, FamilyTool, GenericTool, alike, decorate, joined, make_tools, spaced
 
 SYSTEMS = [
     "You are a helpful assistant.", "You are a helpful assistant. Be brief.", "Answer briefly.", "You are a friendly assistant.",
@@ -24,24 +23,17 @@ GROUPS = [{"send_email", "send_message"}, {"create_event", "add_reminder", "add_
 
 def related(a, b):
     """Whether two tools might serve the same request."""
+    if alike(a, b):
+        return True
     if isinstance(a, GenericTool) and isinstance(b, GenericTool):
         return bool({a.verb, *a.noun.split()} & {b.verb, *b.noun.split()})
     if isinstance(a, FamilyTool) and isinstance(b, FamilyTool):
-        if isinstance(a.family, Invented) or isinstance(b.family, Invented):
-            return bool(marks(a) & marks(b))
         x, y = a.family.names[0], b.family.names[0]
-        return x == y or any(x in g and y in g for g in GROUPS)
+        near = {*getattr(a.family, "near", ()), *getattr(b.family, "near", ())}
+        return x == y or bool({x, y} & near) or any(x in g and y in g for g in GROUPS)
     generic, family = (a, b) if isinstance(a, GenericTool) else (b, a)
-    if isinstance(family.family, Invented):
-        return bool({generic.verb, *generic.noun.split()} & marks(family))
     known = " ".join(spaced(n) for n in family.family.names)
     return any(word in known for word in generic.noun.split()) or generic.verb in known
-
-
-def marks(tool):
-    """Words of a tool of a family that tell its requests."""
-    family = tool.family
-    return family.marks if isinstance(family, Invented) else {word for name in family.names for word in spaced(name).split()}
 
 
 class Chat:

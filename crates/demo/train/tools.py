@@ -25,10 +25,6 @@ def third(verb):
     return verb + ("es" if verb.endswith(("s", "sh", "ch", "x")) else "s")
 
 
-def article(noun):
-    return "an" if noun[0] in "aeiou" and not noun.startswith("us") else "a"
-
-
 def joined(parts):
     """a; a and b; a, b and c"""
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
@@ -224,6 +220,7 @@ class GenericTool(Tool):
             name = "".join(p.title() for p in parts)
         self.makers = {}
         properties, required = {}, []
+        # Calls without arguments are rare in requests, and no easier.
         for _ in range(rng.choices((0, 1, 2, 3), (1 if held else 2, 5, 5, 3))[0] if most == 3 else most):
             kind = rng.choices(("string", "number", "boolean", "enum"), (55, 25, 8, 12))[0]
             pname = w.made_up(rng, held) if rng.random() < 0.08 else PARAMETERS[kind].pick(rng, held)
@@ -257,7 +254,7 @@ class GenericTool(Tool):
                 required.append(pname)
             elif kind != "enum" and rng.random() < 0.15:
                 schema["default"] = make(rng, held)
-        the = rng.choice(("the", article(self.noun)))
+        the = rng.choice(("the", w.article(self.noun)))
         description = rng.choice((f"{self.verb.capitalize()} {the} {self.noun}.", f"{third(self.verb).capitalize()} {the} {self.noun}.",
                                   f"Use this to {self.verb} {the} {self.noun}.", ""))
         super().__init__(name, description, properties, required)
@@ -299,7 +296,7 @@ class GenericTool(Tool):
             # The function by its own name.
             head = rng.choice((f"Call {self.name}", f"Use {self.name}", f"Run {self.name}"))
         else:
-            the = rng.choice(("the", "the", article(self.noun), "my", "this"))
+            the = rng.choice(("the", "the", w.article(self.noun), "my", "this"))
             head = rng.choice(("{v} {t} {n}", "{v} {t} {n}", "please {v} {t} {n}", "can you {v} {t} {n}", "I want to {v} {t} {n}",
                                "I need you to {v} {t} {n}", "could you {v} {t} {n}", "let us {v} {t} {n}"))
             head = head.format(v=self.verb, t=the, n=self.noun)
@@ -351,6 +348,18 @@ def make_tool(rng, held=False, generic=0.5, most=3, pool=None):
     return FamilyTool(rng, rng.choice(TRAIN_FAMILIES), held)
 
 
+HELD_NAMES = {name.lower() for family in HELD_ONLY for name in family.names}
+
+
+def words_of(tool):
+    """The words by which a request for a tool is told from requests for others."""
+    if isinstance(tool, GenericTool):
+        return {tool.verb, *tool.noun.split()}
+    if isinstance(tool.family, Invented):
+        return tool.family.marks
+    return {word for name in tool.family.names for word in spaced(name).split()}
+
+
 def make_tools(rng, n, held=False, generic=None):
     """`n` tools with different names, and of different families."""
     if generic is None:
@@ -361,10 +370,17 @@ def make_tools(rng, n, held=False, generic=None):
         tool = make_tool(rng, held, generic, pool=pool)
         family = id(tool.family) if isinstance(tool, FamilyTool) else tool.name.lower()
         kin = {tool.name, family, tool.noun if isinstance(tool, GenericTool) and rng.random() < 0.7 else family}
-        if not kin & seen:
+        is_known = not held and (tool.name.lower() in HELD_NAMES or any(alike(tool, other) for other in tools))
+        if not kin & seen and not is_known:
             seen |= kin
             tools.append(tool)
     return tools
+
+
+def alike(a, b):
+    """Whether one of two tools is invented and a request might be meant for either."""
+    invented = [tool for tool in (a, b) if isinstance(tool, FamilyTool) and isinstance(tool.family, Invented)]
+    return bool(invented) and bool(words_of(a) & words_of(b))
 
 
 def decorate(rng, ask):

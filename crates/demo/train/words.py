@@ -20,6 +20,10 @@ STRANGERS = 0.4
 COMMON = {"get", "create", "show", "book", "order", "user", "ticket", "document", "weather"}
 
 
+def article(noun):
+    return "an" if noun[0] in "aeiou" and not noun.startswith("us") else "a"
+
+
 def reserved(text):
     """Whether a value belongs to the held-out set and is never trained on."""
     return text.lower() not in COMMON and zlib.crc32(("perigee:" + text.lower()).encode()) % 8 == 0
@@ -286,6 +290,7 @@ def email(rng, held=False):
 
 def path(rng, held=False):
     parts = [DIRS.pick(rng, held) for _ in range(rng.choice((0, 1, 1, 2)))]
+    # A folder within one of its name: copying must not lose the place.
     if not held and parts and rng.random() < 0.15:
         parts.append(parts[0])
     name = FILES.pick(rng, held)
