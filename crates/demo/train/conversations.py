@@ -4,7 +4,7 @@ import json
 
 import facts
 import words as w
-from tools import FOLLOWED, FamilyTool, GenericTool, alike, decorate, joined, make_tools, spaced
+from tools import FOLLOWED, FamilyTool, GenericTool, alike, decorate, joined, make_tools, spaced, words_of
 
 SYSTEMS = [
     "You are a helpful assistant.", "You are a helpful assistant. Be brief.", "Answer briefly.", "You are a friendly assistant.",
@@ -26,11 +26,10 @@ def related(a, b):
     if alike(a, b):
         return True
     if isinstance(a, GenericTool) and isinstance(b, GenericTool):
-        return bool({a.verb, *a.noun.split()} & {b.verb, *b.noun.split()})
+        return bool(words_of(a) & words_of(b))
     if isinstance(a, FamilyTool) and isinstance(b, FamilyTool):
         x, y = a.family.names[0], b.family.names[0]
-        near = {*getattr(a.family, "near", ()), *getattr(b.family, "near", ())}
-        return x == y or bool({x, y} & near) or any(x in g and y in g for g in GROUPS)
+        return x == y or x in b.family.near or y in a.family.near or any(x in g and y in g for g in GROUPS)
     generic, family = (a, b) if isinstance(a, GenericTool) else (b, a)
     known = " ".join(spaced(n) for n in family.family.names)
     return any(word in known for word in generic.noun.split()) or generic.verb in known
@@ -346,7 +345,7 @@ def chat_for(rng, kind, stage, held=False, thinking=None):
     if kind in ("call", "result", "two", "chain", "no_tool", "missing"):
         tools = some_tools(rng, held, stage)
         if kind == "missing":
-            tools.append(GenericTool(rng, held))
+            tools += make_tools(rng, 1, held, generic=1.0)
         if kind == "no_tool" and rng.random() < 0.12:
             tools = []
     elif rng.random() < (0.3 if kind in ("talk", "fact", "sum") else 0.1) and stage > 1:

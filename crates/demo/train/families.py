@@ -17,6 +17,9 @@ class P:
 
 
 class Family:
+    # Families, by their first names, that its requests might be meant for.
+    near = ()
+
     def __init__(self, names, descriptions, params, asks, results):
         self.names = names.split()
         self.descriptions = descriptions

@@ -9,7 +9,7 @@ import words as w
 from families import Family, P, clock, code, date, enum, of, one_of
 
 # What the families that are kept for the held-out set are about.
-HELD_NOUNS = {"order", "note", "alarm", "distance"}
+HELD_WORDS = {"order", "note", "alarm", "distance", "far"}
 DONE = w.Words("sent packed paid closed checked moved signed opened cleaned fixed found seen sold counted answered delayed lost")
 PERIODS = w.Words("day week evening month Monday morning hour night Friday")
 
@@ -20,8 +20,7 @@ TEXT = (of(w.MESSAGES), of(w.MESSAGES), of(w.TITLES), of(w.TODOS), of(w.QUERIES)
 
 
 class Invented(Family):
-    """`marks`: the words by which its requests are told from others; `near`: declared families that its
-    requests might be meant for."""
+    """`marks`: the words by which its requests are told from others."""
 
     def __init__(self, marks, near, *parts):
         super().__init__(*parts)
@@ -30,10 +29,11 @@ class Invented(Family):
 
 def invented(rng):
     """One family of a random kind."""
-    verb, adjective = w.VERBS.pick(rng), w.ADJECTIVES.pick(rng)
-    noun = w.made_up(rng) if rng.random() < 0.1 else w.NOUNS.pick(rng)
-    while noun in HELD_NOUNS:
-        noun = w.NOUNS.pick(rng)
+    while True:
+        verb, adjective = w.VERBS.pick(rng), w.ADJECTIVES.pick(rng)
+        noun = w.made_up(rng) if rng.random() < 0.1 else w.NOUNS.pick(rng)
+        if not {noun, verb, adjective} & HELD_WORDS:
+            break
     kind = rng.choice((status, status, between, between, about, saved, saved, timed, timed, switched, amount, told))
     words = {"n": noun, "N": noun.title(), "v": verb, "V": verb.title(), "a": adjective, "A": adjective.title(),
              "an": f"{w.article(noun)} {noun}", "done": DONE.pick(rng), "period": PERIODS.pick(rng)}

@@ -276,10 +276,10 @@ def main():
     total, warm = {}, 0
     for batch in documents.batches():
         now = time.monotonic()
-        done = warm / args.steps if args.steps else (now - began) / (60 * args.minutes)
-        if stop or done >= 1:
+        behind, all_of_it = (warm, args.steps) if args.steps else (now - began, 60 * args.minutes)
+        if stop or behind >= all_of_it:
             break
-        counts = train_step(net, optimizer, batch, schedule(done, warm, args), args.bias_step)
+        counts = train_step(net, optimizer, batch, schedule(behind / all_of_it, warm, args), args.bias_step)
         total = {k: total.get(k, 0.0) + v for k, v in counts.items()}
         progress["step"] += 1
         progress["tokens"] += int(counts["tokens"])

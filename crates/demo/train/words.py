@@ -110,7 +110,7 @@ def phrase(rng):
     if rng.random() < 0.25:
         found = [*found[:5], rng.choice(LAST)]
     text = " ".join(found)
-    return text if reserved(text) is False else phrase(rng)
+    return phrase(rng) if reserved(text) else text
 
 
 CITIES = Words("""Oslo Paris London Berlin Rome Madrid Lisbon Vienna Prague Warsaw Athens Dublin Helsinki Stockholm
