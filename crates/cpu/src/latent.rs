@@ -100,7 +100,7 @@ impl LatentCache<'_> {
     /// Asks for the row of a position that is soon to be decoded, if there is one.
     pub(crate) fn prefetch(&self, table: usize, position: usize) {
         if let Some(bytes) = self.row(table, position) {
-            prefetch(bytes);
+            prefetch(bytes.as_ptr(), bytes.len());
         }
     }
 

@@ -35,7 +35,7 @@ mod product;
 mod rounding;
 mod row_blocks;
 
-pub(crate) use decoding::{decode_row, prefetch};
+pub(crate) use decoding::decode_row;
 pub(crate) use exponential::{Soften, exp, exp_lanes};
 pub(crate) use isa::Isa;
 pub(crate) use lanes::{LANES, Lanes, Pair, sum_tree};
@@ -91,6 +91,21 @@ unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
 unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: this function has the instruction set.
     unsafe { kernel.run::<[std::arch::x86_64::__m256; 2]>() }
+}
+
+/// Asks for `len` bytes from `start` on, which may lie anywhere, for the second-level cache.
+#[inline(always)]
+pub(crate) fn prefetch(start: *const u8, len: usize) {
+    for line in (0..len).step_by(64) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: SSE is part of x86-64, and a prefetch of any address has no effect on memory.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T1>(start.wrapping_add(line).cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = start.wrapping_add(line);
+    }
 }
 
 /// The part of a buffer from the start of a line of the cache on: loads of 16 floats from there

@@ -8,6 +8,7 @@ use perigee_quant::QuantKind;
 use perigee_quant::packed::{GROUP_ROWS, Layout, Scale, SubScales};
 
 use super::unpack::{Unpack, is_signed};
+use crate::simd::prefetch;
 use crate::simd::quads::Quads;
 
 /// Bytes of a page.
@@ -88,9 +89,7 @@ pub(super) unsafe fn dot_group<S: Quads, F: Format, const N: usize>(
         for b in 0..n_in / layout.block_len {
             let block = group.add(layout.group_meta_bytes() + b * F::BLOCK_BYTES);
             let (start, len) = ahead(block, F::BLOCK_BYTES, N);
-            for line in (0..len).step_by(64) {
-                S::prefetch(start.wrapping_add(line));
-            }
+            prefetch(start, len);
             let d = block_scales::<S, F>(group, block);
             let dmin = if layout.has_mins() {
                 S::f_neg(S::f_load_f16(block.add(F::DMIN)))

@@ -26,18 +26,6 @@ pub(crate) fn decode_row(isa: Isa, kind: QuantKind, bytes: &[u8], out: &mut [f32
     }
 }
 
-/// Asks for bytes that are soon to be decoded.
-pub(crate) fn prefetch(bytes: &[u8]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in bytes.chunks(64) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: SSE is part of x86-64, and a prefetch of any address has no effect on memory.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = bytes;
-}
-
 struct F16<'a> {
     bytes: &'a [u8],
     out: &'a mut [f32],

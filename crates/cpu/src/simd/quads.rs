@@ -29,11 +29,6 @@ pub(crate) trait Quads: Copy {
     unsafe fn splat(value: i32) -> Self::V;
     /// 64 bytes from `at`.
     unsafe fn load(at: *const u8) -> Self::V;
-    /// Asks for the line of the cache at `at`, which may be anywhere.
-    #[inline(always)]
-    unsafe fn prefetch(at: *const u8) {
-        let _ = at;
-    }
     /// 32 bytes from each.
     unsafe fn load_halves(low: *const u8, high: *const u8) -> Self::V;
     /// 16 bytes from each, every one twice.

@@ -55,11 +55,6 @@ impl<const VNNI: bool> Quads for Avx2<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn prefetch(at: *const u8) {
-        // SAFETY: a prefetch of any address has no effect on memory.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
-    }
-    #[inline(always)]
     unsafe fn load_halves(low: *const u8, high: *const u8) -> Self::V {
         // SAFETY: see `zero`.
         unsafe {
