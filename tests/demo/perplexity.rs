@@ -37,11 +37,14 @@ fn fewer_bits_are_worse_and_every_type_scores_as_with_ik_llama_cpp() {
             let written = output(&[&args[..], &["--allow-requantize"]].concat());
             let errors = String::from_utf8_lossy(&written.stderr);
             assert!(written.status.success(), "{errors}");
-            let ours = score(model, ["--load", "pack"]);
+            let exact = score(model, ["--activations", "f32"]);
+            let rounded = score(model, ["--load", "pack"]);
             let theirs = of_ik[kind];
-            println!("{kind}: {ours}, ik_llama.cpp {theirs}");
-            assert!(is_equal(ours, theirs), "{kind}: {ours}, ik's {theirs}");
-            scores.push(ours);
+            println!("{kind}: {exact} exact, {rounded} rounded, ik_llama.cpp {theirs}");
+            for ours in [exact, rounded] {
+                assert!(is_equal(ours, theirs), "{kind}: {ours}, ik's {theirs}");
+            }
+            scores.push(rounded);
         }
         let mean = scores.iter().sum::<f64>() / scores.len() as f64;
         assert!(
