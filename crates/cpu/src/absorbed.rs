@@ -18,7 +18,6 @@ use perigee_topology::DisjointMut;
 
 use crate::simd::{Isa, LANES, aligned};
 use crate::{LatentCache, LatentShape, Queries, Workers};
-use pair_products::PairProducts;
 use split::{Split, TASK_HEADS, TASK_TOKENS};
 use states::{Fold, Partial};
 
@@ -73,7 +72,12 @@ impl Absorbed {
     /// their products, which is twice as fast; at first they are not. Rows whose parts are no
     /// whole sixteens are never rounded.
     pub fn round(&mut self, is_rounded: bool) {
-        self.is_rounded = is_rounded && PairProducts::suit(&self.shape);
+        self.is_rounded = is_rounded && self.shape.is_whole_sixteens();
+    }
+
+    /// Whether products are those of integers, see [`round`](Self::round).
+    pub fn is_rounded(&self) -> bool {
+        self.is_rounded
     }
 
     /// Scratch floats that a worker needs.

@@ -45,8 +45,13 @@ pub fn decode_attention_speed(
 }
 
 /// Seconds that the attention of one layer takes for a prompt of `n_tokens`, with a cache of f16 and
-/// Q8_0 weights.
-pub fn prefill_attention_speed(n_threads: usize, n_tokens: usize, budget: Duration) -> f64 {
+/// Q8_0 weights; `is_rounded` as in [`decode_attention_speed`].
+pub fn prefill_attention_speed(
+    n_threads: usize,
+    n_tokens: usize,
+    is_rounded: bool,
+    budget: Duration,
+) -> f64 {
     let cache = Cache::new(QuantKind::F16, n_tokens);
     let run = Queries {
         first_row: 0,
@@ -66,6 +71,7 @@ pub fn prefill_attention_speed(n_threads: usize, n_tokens: usize, budget: Durati
         value_up: Stack::new(kind, RANK, HEAD, N_HEADS, &v_b),
         qk_nope_head_dim: HEAD,
         scale: SCALE,
+        is_rounded,
     };
     let q = values(n_tokens * N_HEADS * (HEAD + ROPE));
     let scratch_len = Expanded::scratch_len(&cache.shape, HEAD, HEAD);
@@ -133,6 +139,8 @@ mod tests {
                 assert!(seconds > 0.0);
             }
         }
-        assert!(prefill_attention_speed(1, 20, Duration::ZERO) > 0.0);
+        for is_rounded in [false, true] {
+            assert!(prefill_attention_speed(1, 20, is_rounded, Duration::ZERO) > 0.0);
+        }
     }
 }

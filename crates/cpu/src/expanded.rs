@@ -8,6 +8,8 @@
 //! in chunks: decode the latent rows, expand them, attend with an online softmax. Its memory is
 //! the scratch of its worker, whatever the context.
 
+mod float_products;
+mod pair_products;
 mod part;
 
 use perigee_topology::DisjointMut;
@@ -36,6 +38,9 @@ pub struct Expanded<'a> {
     pub qk_nope_head_dim: usize,
     /// Softmax scale.
     pub scale: f32,
+    /// Whether products are those of numbers rounded to integers of 13 or 14 bits, which is twice as
+    /// fast. Where the latent, heads or positions are no whole sixteens, they never are.
+    pub is_rounded: bool,
 }
 
 impl Expanded<'_> {

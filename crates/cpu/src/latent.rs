@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use perigee_quant::QuantKind;
 
-use crate::simd::{Isa, decode_row, prefetch};
+use crate::simd::{Isa, LANES, decode_row, prefetch};
 
 /// Shape and encoding of a latent row.
 ///
@@ -29,6 +29,12 @@ impl LatentShape {
     /// Floats of a decoded row, padding included.
     pub fn padded_len(&self) -> usize {
         self.latent_len() + self.rope_dim.next_multiple_of(self.kind.block_len())
+    }
+
+    /// Whether all parts of a decoded row are whole sixteens.
+    pub(crate) fn is_whole_sixteens(&self) -> bool {
+        let lens = [self.kv_lora_rank, self.latent_len(), self.padded_len()];
+        lens.iter().all(|len| len.is_multiple_of(LANES))
     }
 
     /// Bytes of an encoded row.

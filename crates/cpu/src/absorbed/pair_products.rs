@@ -53,12 +53,6 @@ pub(super) struct PairProducts<'s> {
 }
 
 impl<'s> PairProducts<'s> {
-    /// Whether rows of this shape are whole sixteens in all their parts.
-    pub(super) fn suit(shape: &LatentShape) -> bool {
-        let lens = [shape.kv_lora_rank, shape.latent_len(), shape.padded_len()];
-        lens.iter().all(|len| len.is_multiple_of(LANES))
-    }
-
     pub(super) fn scratch_len(shape: &LatentShape) -> usize {
         let padded_len = shape.padded_len();
         let queries = TASK_TOKENS * TASK_HEADS * (padded_len / 2 + 2);

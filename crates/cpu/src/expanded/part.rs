@@ -1,23 +1,54 @@
 //! One task: a head and some tokens against all positions they see.
 //!
-//! Everything is a [`Product`]: keys and values `[positions, dimension]` have their dimension in
-//! the lanes, from weights packed once; the scores `[positions, tokens]` and the weighted sums of
-//! values `[dimension, tokens]` have the tokens there, so that the softmax runs down the columns.
+//! Keys and values `[positions, dimension]` have their dimension in the lanes, from weights packed
+//! once; the scores `[positions, tokens]` and the weighted sums of values `[dimension, tokens]` have
+//! the tokens there, so that the softmax runs down the columns. The products are those of floats
+//! (`float_products.rs`) or of integers (`pair_products.rs`).
 
 use std::ops::Range;
 
+use super::float_products::FloatProducts;
+use super::pair_products::PairProducts;
 use super::{Expanded, KeyUp};
-use crate::simd::{Isa, LANES, Product, Soften, Start, aligned, pack_rows, take_parts};
+use crate::simd::{Isa, LANES, Soften, aligned, pack_rows, take_parts};
 use crate::{LatentCache, LatentShape, Matrix, Queries};
 
 /// Most tokens of a task: bounds its scratch memory.
-pub(super) const MAX_TOKENS: usize = 1024;
+pub(super) const MAX_TOKENS: usize = 2048;
 /// Fewest tokens of a task worth expanding the positions for; whole [`GROUP`]s.
 pub(super) const MIN_TOKENS: usize = 64;
 /// Positions expanded at a time.
-const CHUNK_LEN: usize = 64;
+pub(super) const CHUNK_LEN: usize = 128;
 /// Tokens that attend at a time.
-const GROUP: usize = 2 * LANES;
+pub(super) const GROUP: usize = 2 * LANES;
+/// Groups of a task.
+pub(super) const MAX_GROUPS: usize = MAX_TOKENS.div_ceil(GROUP);
+
+/// Weights, queries, keys and values of a task, and their products.
+pub(super) trait Products {
+    /// Takes over weights that make keys or values, packed `[lanes / 16, kv_lora_rank, 16]`.
+    fn set_weights(&mut self, isa: Isa, side: Side, packed: &[f32]);
+
+    /// Takes over the queries of a group, packed `[GROUP / 16, nope + rope, 16]`.
+    fn set_queries(&mut self, isa: Isa, group: usize, packed: &[f32]);
+
+    /// Makes keys and values of up to [`CHUNK_LEN`] latent rows `[positions, padded_len]`.
+    fn expand(&mut self, isa: Isa, latents: &[f32]);
+
+    /// `scores: [n_rows, n_lanes]` of the first rows with the queries of a group.
+    fn score(&self, isa: Isa, group: usize, n_lanes: usize, scores: &mut [f32]);
+
+    /// `sums: [lanes / 16, value, 16]`, times `shrink` per lane, plus the values of the first rows
+    /// times their weights `[n_rows, n_lanes]`.
+    fn add_values(&mut self, isa: Isa, weights: &[f32], shrink: &[f32], sums: &mut [f32]);
+}
+
+/// What weights make of latents.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Side {
+    Keys,
+    Values,
+}
 
 /// See the module.
 pub(super) struct Part<'a> {
@@ -34,14 +65,16 @@ pub(super) struct Part<'a> {
 
 /// Dimensions of keys and values, and these in whole sixteens.
 #[derive(Clone, Copy)]
-struct Dimensions {
-    rank: usize,
-    padded_len: usize,
-    nope: usize,
-    rope: usize,
-    value: usize,
-    key_lanes: usize,
-    value_lanes: usize,
+pub(super) struct Dimensions {
+    pub(super) rank: usize,
+    /// Floats of a latent row, and of its part without position.
+    pub(super) padded_len: usize,
+    pub(super) latent_len: usize,
+    pub(super) nope: usize,
+    pub(super) rope: usize,
+    pub(super) value: usize,
+    pub(super) key_lanes: usize,
+    pub(super) value_lanes: usize,
 }
 
 impl Dimensions {
@@ -49,6 +82,7 @@ impl Dimensions {
         Self {
             rank: shape.kv_lora_rank,
             padded_len: shape.padded_len(),
+            latent_len: shape.latent_len(),
             nope,
             rope: shape.rope_dim,
             value,
@@ -57,71 +91,54 @@ impl Dimensions {
         }
     }
 
-    /// Floats of the queries and of the state of a group.
-    fn group_lens(&self) -> (usize, usize) {
-        let (key_len, state_len) = (self.nope + self.rope, 2 + self.value);
-        (GROUP * key_len, GROUP * state_len)
+    /// Floats of a query.
+    pub(super) fn key_len(&self) -> usize {
+        self.nope + self.rope
+    }
+
+    /// Floats of the state of a group.
+    fn state_len(&self) -> usize {
+        GROUP * (2 + self.value)
     }
 }
 
-/// The scratch memory of a task.
+/// The scratch memory of a task, whatever its products.
 struct Buffers<'s> {
-    /// Packed weights `[lanes / 16, rank, 16]`.
-    key_weights: &'s mut [f32],
-    value_weights: &'s mut [f32],
     /// `[CHUNK_LEN, padded_len]`; also rows of weights on their way.
     latents: &'s mut [f32],
-    /// `[CHUNK_LEN, key_lanes]`, without the part with position.
-    keys: &'s mut [f32],
-    /// `[CHUNK_LEN, value_lanes]`.
-    values: &'s mut [f32],
+    /// Weights and queries on their way, `[lanes / 16, rank or key_len, 16]`.
+    packed: &'s mut [f32],
     /// `[CHUNK_LEN, GROUP]`.
     scores: &'s mut [f32],
-    /// Packed queries per group: `[GROUP / 16, key_len, 16]`.
-    q: &'s mut [f32],
     /// Softmax states per group: `[max; GROUP] [sum; GROUP] [GROUP / 16, v_head_dim, 16]`.
     states: &'s mut [f32],
 }
 
 impl<'s> Buffers<'s> {
-    fn lens(dim: &Dimensions, n_groups: usize) -> [usize; 8] {
-        let (q_len, state_len) = dim.group_lens();
+    fn lens(dim: &Dimensions) -> [usize; 4] {
         // A block of weight rows is in the place of the latents while it is packed.
         let weight_rows = LANES * dim.rank.max(dim.nope);
+        let weights = dim.key_lanes.max(dim.value_lanes) * dim.rank;
         [
-            dim.key_lanes * dim.rank,
-            dim.value_lanes * dim.rank,
             (CHUNK_LEN * dim.padded_len).max(weight_rows),
-            CHUNK_LEN * dim.key_lanes,
-            CHUNK_LEN * dim.value_lanes,
+            weights.max(GROUP * dim.key_len()),
             CHUNK_LEN * GROUP,
-            n_groups * q_len,
-            n_groups * state_len,
+            MAX_GROUPS * dim.state_len(),
         ]
     }
 
-    fn new(dim: &Dimensions, n_groups: usize, scratch: &'s mut [f32]) -> Self {
-        let parts = take_parts(aligned(scratch), Self::lens(dim, n_groups));
-        let [
-            key_weights,
-            value_weights,
+    /// The buffers, and what is left of the scratch memory.
+    fn new(dim: &Dimensions, scratch: &'s mut [f32]) -> (Self, &'s mut [f32]) {
+        let lens = Self::lens(dim);
+        let (mine, left) = scratch.split_at_mut(lens.iter().sum());
+        let [latents, packed, scores, states] = take_parts(mine, lens);
+        let buffers = Self {
             latents,
-            keys,
-            values,
+            packed,
             scores,
-            q,
             states,
-        ] = parts;
-        Self {
-            key_weights,
-            value_weights,
-            latents,
-            keys,
-            values,
-            scores,
-            q,
-            states,
-        }
+        };
+        (buffers, left)
     }
 }
 
@@ -146,35 +163,51 @@ impl Part<'_> {
     /// Scratch floats of a task.
     pub(super) fn scratch_len(shape: &LatentShape, nope: usize, value: usize) -> usize {
         let dim = Dimensions::new(shape, nope, value);
-        let lens = Buffers::lens(&dim, MAX_TOKENS.div_ceil(GROUP));
-        LANES + lens.iter().sum::<usize>()
+        let products = FloatProducts::scratch_len(&dim).max(PairProducts::scratch_len(&dim));
+        LANES + Buffers::lens(&dim).iter().sum::<usize>() + products
     }
 
     /// Attends, and hands the result of each token, by its row, to `emit`.
     pub(super) fn attend(&self, scratch: &mut [f32], emit: impl Fn(usize, Column<'_>)) {
-        let dim = Dimensions::new(
-            &self.cache.shape,
-            self.expanded.qk_nope_head_dim,
-            self.v_head_dim,
-        );
-        let n_groups = self.queries.n_tokens.div_ceil(GROUP);
-        let mut buffers = Buffers::new(&dim, n_groups, scratch);
-        self.pack_weights(&dim, &mut buffers);
-        let (q_len, state_len) = dim.group_lens();
-        for (group, q) in buffers.q.chunks_exact_mut(q_len).enumerate() {
-            self.pack_queries(&dim, group * GROUP, q);
+        let shape = &self.cache.shape;
+        let dim = Dimensions::new(shape, self.expanded.qk_nope_head_dim, self.v_head_dim);
+        let (buffers, left) = Buffers::new(&dim, aligned(scratch));
+        if self.expanded.is_rounded && PairProducts::suit(shape, &dim) {
+            self.attend_by(&dim, buffers, PairProducts::new(&dim, left), emit);
+        } else {
+            self.attend_by(&dim, buffers, FloatProducts::new(&dim, left), emit);
         }
-        for state in buffers.states.chunks_exact_mut(state_len) {
+    }
+
+    fn attend_by(
+        &self,
+        dim: &Dimensions,
+        mut buffers: Buffers<'_>,
+        mut products: impl Products,
+        emit: impl Fn(usize, Column<'_>),
+    ) {
+        let n_groups = self.queries.n_tokens.div_ceil(GROUP);
+        self.set_weights(dim, &mut buffers, &mut products);
+        for group in 0..n_groups {
+            let packed = &mut buffers.packed[..GROUP * dim.key_len()];
+            self.pack_queries(dim, group * GROUP, packed);
+            products.set_queries(self.isa, group, packed);
+        }
+        let states = &mut buffers.states[..n_groups * dim.state_len()];
+        for state in states.chunks_exact_mut(dim.state_len()) {
             state.fill(0.0);
             state[..GROUP].fill(f32::NEG_INFINITY);
         }
         let end = self.queries.start + self.queries.n_tokens;
         for first in (0..end).step_by(CHUNK_LEN) {
             let positions = first..end.min(first + CHUNK_LEN);
-            self.expand(&dim, positions.clone(), &mut buffers);
-            self.attend_chunk(&dim, positions, &mut buffers);
+            let latents = &mut buffers.latents[..positions.len() * dim.padded_len];
+            self.cache
+                .decode(self.isa, self.queries.table, positions.clone(), latents);
+            products.expand(self.isa, latents);
+            self.attend_chunk(dim, positions, &mut products, buffers.scores, states);
         }
-        for (group, state) in buffers.states.chunks_exact(state_len).enumerate() {
+        for (group, state) in states.chunks_exact(dim.state_len()).enumerate() {
             let (max_sum, values) = state.split_at(2 * GROUP);
             for t in 0..GROUP.min(self.queries.n_tokens - group * GROUP) {
                 let (block, lane) = (t / LANES, t % LANES);
@@ -189,12 +222,16 @@ impl Part<'_> {
     }
 
     /// Decodes the weights of the head into blocks of sixteen lanes.
-    fn pack_weights(&self, dim: &Dimensions, buffers: &mut Buffers<'_>) {
+    fn set_weights(
+        &self,
+        dim: &Dimensions,
+        buffers: &mut Buffers<'_>,
+        products: &mut impl Products,
+    ) {
         let rows = &mut *buffers.latents;
+        let packed = &mut buffers.packed[..dim.key_lanes * dim.rank];
         match self.expanded.key_up {
-            KeyUp::ByKey(stack) => {
-                pack_matrix(&stack.item(self.head), rows, buffers.key_weights);
-            }
+            KeyUp::ByKey(stack) => pack_matrix(&stack.item(self.head), rows, packed),
             KeyUp::ByLatent(stack) => {
                 // A row is one step, its elements are lanes.
                 let matrix = stack.item(self.head);
@@ -203,7 +240,7 @@ impl Part<'_> {
                     let rows = &mut rows[..(end - first) * dim.nope];
                     matrix.dequantize_rows(first..end, rows);
                     for (l, row) in (first..).zip(rows.chunks_exact(dim.nope)) {
-                        let blocks = buffers.key_weights.chunks_exact_mut(dim.rank * LANES);
+                        let blocks = packed.chunks_exact_mut(dim.rank * LANES);
                         for (row, block) in row.chunks(LANES).zip(blocks) {
                             let out = &mut block[l * LANES..][..LANES];
                             out[..row.len()].copy_from_slice(row);
@@ -213,13 +250,15 @@ impl Part<'_> {
                 }
             }
         }
-        let values = self.expanded.value_up.item(self.head);
-        pack_matrix(&values, rows, buffers.value_weights);
+        products.set_weights(self.isa, Side::Keys, packed);
+        let packed = &mut buffers.packed[..dim.value_lanes * dim.rank];
+        pack_matrix(&self.expanded.value_up.item(self.head), rows, packed);
+        products.set_weights(self.isa, Side::Values, packed);
     }
 
     /// The queries of a group of tokens, `[GROUP / 16, key_len, 16]`.
     fn pack_queries(&self, dim: &Dimensions, first: usize, out: &mut [f32]) {
-        let key_len = dim.nope + dim.rope;
+        let key_len = dim.key_len();
         for (block, out) in out.chunks_exact_mut(key_len * LANES).enumerate() {
             let first = first + block * LANES;
             let mut rows = [[].as_slice(); LANES];
@@ -232,43 +271,16 @@ impl Part<'_> {
         }
     }
 
-    /// Decodes latent rows and makes keys and values of them.
-    fn expand(&self, dim: &Dimensions, positions: Range<usize>, buffers: &mut Buffers<'_>) {
-        let n_rows = positions.len();
-        let latents = &mut buffers.latents[..n_rows * dim.padded_len];
-        self.cache
-            .decode(self.isa, self.queries.table, positions, latents);
-        let both = [
-            (&*buffers.key_weights, &mut *buffers.keys, dim.key_lanes),
-            (
-                &*buffers.value_weights,
-                &mut *buffers.values,
-                dim.value_lanes,
-            ),
-        ];
-        for (weights, out, n_lanes) in both {
-            Product {
-                n_rows,
-                n_steps: dim.rank,
-                n_lanes,
-                a: latents,
-                a_row_step: (dim.padded_len, 1),
-                b: weights,
-                b_step_block: (LANES, dim.rank * LANES),
-                start: Start::Zero,
-                out,
-                out_row_block: (n_lanes, LANES),
-            }
-            .run_on(self.isa);
-        }
-    }
-
     /// Adds expanded positions to the states of the tokens that see them.
-    fn attend_chunk(&self, dim: &Dimensions, positions: Range<usize>, buffers: &mut Buffers<'_>) {
-        let (q_len, state_len) = dim.group_lens();
-        let groups = buffers.q.chunks_exact(q_len);
-        let states = buffers.states.chunks_exact_mut(state_len);
-        for (group, (q, state)) in groups.zip(states).enumerate() {
+    fn attend_chunk(
+        &self,
+        dim: &Dimensions,
+        positions: Range<usize>,
+        products: &mut impl Products,
+        scores: &mut [f32],
+        states: &mut [f32],
+    ) {
+        for (group, state) in states.chunks_exact_mut(dim.state_len()).enumerate() {
             let first = self.queries.start + group * GROUP;
             let n_tokens = GROUP.min(self.queries.n_tokens - group * GROUP);
             let visible = |t: usize| (first + t + 1).saturating_sub(positions.start);
@@ -277,33 +289,8 @@ impl Part<'_> {
                 continue;
             }
             let n_lanes = n_tokens.next_multiple_of(LANES);
-            let scores = &mut buffers.scores[..n_rows * n_lanes];
-            let latent_len = self.cache.shape.latent_len();
-            // Keys without position, then with.
-            let parts = [
-                (&*buffers.keys, dim.key_lanes, (0, dim.nope), Start::Zero),
-                (
-                    &buffers.latents[latent_len..],
-                    dim.padded_len,
-                    (dim.nope, dim.rope),
-                    Start::Out,
-                ),
-            ];
-            for (keys, stride, (from, n_steps), start) in parts {
-                Product {
-                    n_rows,
-                    n_steps,
-                    n_lanes,
-                    a: keys,
-                    a_row_step: (stride, 1),
-                    b: &q[from * LANES..],
-                    b_step_block: (LANES, (dim.nope + dim.rope) * LANES),
-                    start,
-                    out: scores,
-                    out_row_block: (n_lanes, LANES),
-                }
-                .run_on(self.isa);
-            }
+            let scores = &mut scores[..n_rows * n_lanes];
+            products.score(self.isa, group, n_lanes, scores);
             for (p, row) in scores
                 .chunks_exact_mut(n_lanes)
                 .enumerate()
@@ -316,6 +303,7 @@ impl Part<'_> {
             let (max, rest) = state.split_at_mut(GROUP);
             let (sum, values) = rest.split_at_mut(GROUP);
             let mut shrink = [0.0; GROUP];
+            let shrink = &mut shrink[..n_lanes];
             Soften {
                 scores,
                 n_rows,
@@ -323,22 +311,10 @@ impl Part<'_> {
                 scale: self.expanded.scale,
                 max: &mut max[..n_lanes],
                 sum: &mut sum[..n_lanes],
-                shrink: &mut shrink[..n_lanes],
+                shrink,
             }
             .run_on(self.isa);
-            Product {
-                n_rows: dim.value,
-                n_steps: n_rows,
-                n_lanes,
-                a: buffers.values,
-                a_row_step: (1, dim.value_lanes),
-                b: scores,
-                b_step_block: (n_lanes, LANES),
-                start: Start::Lanes(&shrink),
-                out: values,
-                out_row_block: (LANES, dim.value * LANES),
-            }
-            .run_on(self.isa);
+            products.add_values(self.isa, scores, shrink, values);
         }
     }
 }

@@ -83,7 +83,7 @@ impl<L: Lanes> Most<L> {
 pub(crate) struct RoundRows<'a> {
     pub(crate) x: [&'a [f32]; 2],
     pub(crate) limit: f32,
-    /// Neighbours in pairs.
+    /// Neighbours in pairs; may be empty.
     pub(crate) out: [&'a mut [Pair]; 2],
     /// As many columns of the two rows side by side: `columns[k]` has integer k of both.
     pub(crate) columns: &'a mut [Pair],
@@ -95,7 +95,8 @@ impl RoundRows<'_> {
     pub(crate) fn run_on(self, isa: Isa) -> [f32; 2] {
         let len = self.x[0].len();
         assert!(len.is_multiple_of(LANES) && self.x[1].len() == len);
-        assert!(self.out.iter().all(|out| 2 * out.len() == len));
+        let is_whole = |out: &&mut [Pair]| 2 * out.len() == len || out.is_empty();
+        assert!(self.out.iter().all(is_whole));
         assert!(self.columns.len() <= len && self.columns.len().is_multiple_of(LANES));
         isa.run(self)
     }
@@ -107,9 +108,9 @@ impl Kernel for RoundRows<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) -> [f32; 2] {
         let [first, second] = self.x.map(|x| x.as_chunks::<LANES>().0);
-        let [first_out, second_out] = self
+        let [mut first_out, mut second_out] = self
             .out
-            .map(|out| out.as_flattened_mut().as_chunks_mut::<LANES>().0);
+            .map(|out| out.as_flattened_mut().as_chunks_mut::<LANES>().0.iter_mut());
         let mut columns = self.columns.as_chunks_mut::<LANES>().0.iter_mut();
         // SAFETY: passed on from the caller.
         unsafe {
@@ -122,11 +123,12 @@ impl Kernel for RoundRows<'_> {
                 scale(most[1].of_all(), self.limit),
             ];
             let (a, b) = (L::splat(a), L::splat(b));
-            let out = first_out.iter_mut().zip(second_out);
-            for ((x, y), (x_out, y_out)) in first.iter().zip(second).zip(out) {
+            for (x, y) in first.iter().zip(second) {
                 let (x, y) = (L::load(x).mul(a), L::load(y).mul(b));
-                x.store_i16(x_out);
-                y.store_i16(y_out);
+                if let (Some(x_out), Some(y_out)) = (first_out.next(), second_out.next()) {
+                    x.store_i16(x_out);
+                    y.store_i16(y_out);
+                }
                 if let Some(columns) = columns.next() {
                     L::store_pairs(x, y, columns);
                 }

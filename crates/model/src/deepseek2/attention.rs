@@ -132,6 +132,7 @@ impl Context<'_> {
                     value_up: w.value_up(),
                     qk_nope_head_dim: self.config.qk_nope_head_dim,
                     scale: self.config.kq_scale(),
+                    is_rounded: buffers.absorbed.is_rounded(),
                 };
                 let (q, out) = (&buffers.q, &mut buffers.out);
                 expanded.attend(self.workers, cache, run, q, out);

@@ -177,10 +177,12 @@ fn attention(threads: usize, budget: Duration) {
         );
     }
     for n_tokens in PROMPTS {
-        let seconds = prefill_attention_speed(threads, n_tokens, budget);
-        println!(
-            "\nA prompt of {n_tokens} tokens: {:.3} ms a token.",
+        let [rounded, floats] = [true, false].map(|is_rounded| {
+            let seconds = prefill_attention_speed(threads, n_tokens, is_rounded, budget);
             1e3 * seconds / n_tokens as f64
+        });
+        println!(
+            "\nA prompt of {n_tokens} tokens: {rounded:.3} ms a token, with floats {floats:.3}."
         );
     }
 }
