@@ -75,7 +75,7 @@ class Commands:
             *(str(self.perigee), "bench", "-m", str(model), *contender.settings),
             *("-t", str(self.threads), "--ubatch-size", str(self.ubatch), "--all-logits"),
             *("-p", prompts, "-n", str(group.generate), "-d", str(group.depth)),
-            *("-r", str(self.repetitions), "-o", "json"),
+            *("-r", str(self.repetitions), "--turns", "-o", "json"),
         ]
 
     def theirs(self, contender: Contender, model: Path, group: Group) -> list[str]:
@@ -84,7 +84,7 @@ class Commands:
             *(str(self.drivers[native]), str(model), *contender.settings),
             *(f"threads={self.threads}", f"ubatch={self.ubatch}", f"repetitions={self.repetitions}"),
             *(f"prompts={','.join(map(str, group.prompts))}", f"generate={group.generate}"),
-            f"depth={group.depth}",
+            *(f"depth={group.depth}", "turns=1"),
         ]
         if group.depth > 0:
             # Which experts computed a row of the cache does not matter to its reader: one

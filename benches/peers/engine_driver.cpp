@@ -6,6 +6,7 @@
 //   depth=4096        tokens of context before each test
 //   repetitions=3     counted repetitions, after one that is not counted
 //   threads=2 ubatch=2048
+//   turns=1           before every repetition print a line "turn" and wait for a line
 //   state=FILE        cached rows of the first DEPTH tokens: read if there, else written
 //   flash=1 repack=1  flash attention; weights rearranged while loading
 //   mla=3 fused=1 merge=0 huge=0   (ik_llama.cpp) attention path, fused experts, gate and
@@ -133,8 +134,8 @@ static void forget(llama_context * context, int position) {
 
 class Bench {
   public:
-    Bench(llama_context * context, int n_vocab, int ubatch)
-        : context(context), n_vocab(n_vocab), ubatch(ubatch), batch(llama_batch_init(ubatch, 0, 1)) {}
+    Bench(llama_context * context, int n_vocab, int ubatch, bool turns)
+        : context(context), n_vocab(n_vocab), ubatch(ubatch), turns(turns), batch(llama_batch_init(ubatch, 0, 1)) {}
 
     ~Bench() { llama_batch_free(batch); }
 
@@ -185,6 +186,9 @@ class Bench {
         std::vector<double> nanoseconds;
         for (int repetition = 0; repetition <= repetitions; repetition++) {
             forget(context, depth);
+            if (turns) {
+                await_turn();
+            }
             const auto started = std::chrono::steady_clock::now();
             compute(depth, n_prompt, true);
             for (int i = 0; i < n_generate; i++) {
@@ -199,6 +203,17 @@ class Bench {
     }
 
   private:
+    // Another program may be measured meanwhile.
+    static void await_turn() {
+        std::puts("turn");
+        std::fflush(stdout);
+        int character;
+        do {
+            character = std::getchar();
+            check(character != EOF, "standard input ended before the last repetition");
+        } while (character != '\n');
+    }
+
     // What the tokens are does not matter, that experts vary does.
     llama_token token() {
         random = random * 1664525u + 1013904223u;
@@ -208,6 +223,7 @@ class Bench {
     llama_context * context;
     int n_vocab;
     int ubatch;
+    bool turns;
     llama_batch batch;
     uint32_t random = 1;
 };
@@ -252,7 +268,7 @@ int main(int argc, char ** argv) {
 
     std::vector<std::string> rows;
     {
-        Bench bench(context, n_vocab, ubatch);
+        Bench bench(context, n_vocab, ubatch, options.number("turns", 0) != 0);
         bench.fill(depth, options.text("state"));
         for (const int n_prompt : prompts) {
             rows.push_back(json(n_prompt, 0, depth, bench.measure(n_prompt, 0, depth, repetitions)));

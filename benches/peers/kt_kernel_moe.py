@@ -47,9 +47,11 @@ def measure(args: argparse.Namespace, machine) -> None:
     for name in CLASSES:
         command = [sys.executable, __file__, folder, name, args.kt_experts, args.threads, args.repetitions]
         status, printed, rows, disturbance = 0, "", [], ""
+        words = [str(word) for word in command]
         for _ in range(args.retries + 1):
-            status, printed, conditions = machine.run([str(word) for word in command], args.work / "errors.log")
-            disturbance = machine.disturbance(conditions, args.most_foreign)
+            [player], conditions = machine.run([words], args.work / "errors.log")
+            status, printed = player.status, player.printed
+            disturbance = machine.disturbance(conditions, args.most_foreign, 1)
             if status != 0 or not disturbance:
                 break
         if status == 0:

@@ -3,8 +3,11 @@
 import os
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from subprocess import PIPE
+from typing import TextIO
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 IDLE_NICE = 19
@@ -52,6 +55,67 @@ class Conditions:
         return asdict(self)
 
 
+class Player:
+    """A program that says `turn` before every repetition and waits for a line."""
+
+    def __init__(self, command: list[str], errors: TextIO) -> None:
+        errors.write(f"+ {' '.join(command)}\n")
+        errors.flush()
+        self.child = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=errors, text=True)
+        self.printed = ""
+        self.used_s = 0.0
+        self.is_stopped = False
+
+    @property
+    def status(self) -> int | None:
+        """Of the program's end; none while it runs."""
+        return self.child.returncode
+
+    def await_turn(self) -> None:
+        """Until it could begin another repetition, or has ended."""
+        for line in self.child.stdout:
+            if line == "turn\n":
+                return
+            self.printed += line
+        # The time of this child alone, whatever else this process has started.
+        _, status, used = os.wait4(self.child.pid, 0)
+        self.child.returncode = os.waitstatus_to_exitcode(status)
+        self.used_s = used.ru_utime + used.ru_stime
+        self.child.stdout.close()
+        with suppress(BrokenPipeError):
+            self.child.stdin.close()
+
+    def take_turn(self) -> None:
+        # If it died while it waited, its status will tell.
+        with suppress(BrokenPipeError):
+            self.child.stdin.write("\n")
+            self.child.stdin.flush()
+        self.await_turn()
+
+    def stop(self) -> None:
+        self.is_stopped = True
+        self.child.terminate()
+        self.await_turn()
+
+
+def take_turns(commands: list[list[str]], errors: TextIO) -> list[Player]:
+    """Starts one program after the other, then lets each do a repetition in turn until all end."""
+    players = []
+    for command in commands:
+        player = Player(command, errors)
+        players.append(player)
+        player.await_turn()
+        if player.status is not None:
+            for other in players[:-1]:
+                other.stop()
+            return players
+    while any(player.status is None for player in players):
+        for player in players:
+            if player.status is None:
+                player.take_turn()
+    return players
+
+
 class Machine:
     """Runs commands and watches what else happens meanwhile."""
 
@@ -84,22 +148,19 @@ class Machine:
             quiet = quiet + 1 if used < 0.1 * os.cpu_count() else 0
         return time.monotonic() - started
 
-    def run(self, command: list[str], log: Path) -> tuple[int, str, Conditions]:
-        """Exit status and standard output of a command; what it complains about goes to the log."""
+    def run(self, commands: list[list[str]], log: Path) -> tuple[list["Player"], Conditions]:
+        """Runs programs that take turns; the first that cannot begin ends the others.
+
+        What they complain about goes to the log.
+        """
         waited = self.wait_until_quiet()
         bandwidth_before = self.bandwidth()
         busy, background, started = busy_seconds(), background_seconds(), time.monotonic()
         with log.open("a") as errors:
-            errors.write(f"+ {' '.join(command)}\n")
-            errors.flush()
-            child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
-            printed = child.stdout.read()
-            # The time of this child alone, whatever else this process has started.
-            _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
+            players = take_turns(commands, errors)
         wall = time.monotonic() - started
         cores = wall * os.cpu_count()
-        foreign = busy_seconds() - busy - used.ru_utime - used.ru_stime
+        foreign = busy_seconds() - busy - sum(player.used_s for player in players)
         conditions = Conditions(
             waited_s=round(waited, 1),
             wall_s=round(wall, 1),
@@ -108,12 +169,15 @@ class Machine:
             bandwidth_before=bandwidth_before,
             bandwidth_after=self.bandwidth(),
         )
-        return child.returncode, printed, conditions
+        return players, conditions
 
-    def disturbance(self, conditions: Conditions, most_foreign: float) -> str:
+    def disturbance(self, conditions: Conditions, most_foreign: float, n_players: int) -> str:
         """Why a run does not count, or nothing."""
         if conditions.foreign > most_foreign:
             return f"others used {conditions.foreign:.0%} of the cores"
+        if n_players > 1:
+            # Slow memory is slow for both.
+            return ""
         worst = min(conditions.bandwidth_before, conditions.bandwidth_after)
         usual = self.usual_bandwidth()
         if worst < LEAST_BANDWIDTH * usual:

@@ -17,8 +17,10 @@ FAMILIES = ["ik_llama.cpp", "llama.cpp"]
 RATIO_NOTE = """\
 Tokens per second: the median of the rounds' medians, in parentheses the slowest and the
 fastest round. A peer's cell is its best settings in that test. *ratio*: perigee over the best
-peer, in parentheses the extremes of single rounds; below 1 is a loss. `~` marks cells where
-every round was disturbed."""
+peer, the median of all pairs of repetitions that followed each other, in parentheses the medians
+of the worst and the best round; below 1 is a loss. It is not the quotient of the cells, as
+perigee ran beside each peer and memory is not always equally fast. `~` marks cells where every
+round was disturbed."""
 
 
 def render(session: dict, records: list[dict], moe: list[dict]) -> str:
@@ -104,13 +106,15 @@ def what_was_computed(session: dict) -> list[str]:
         "context. The peers read the context from a state they saved; perigee computes it once per",
         "process. Neither is timed. Tokens are random, so that experts vary.",
         "",
-        f"Each cell: up to {session['rounds']} rounds ({session['deep_rounds']} beyond {session['deep']} tokens), in each",
-        "round every engine in turn, the order shifted by one per round; a process of its own for",
-        f"each, {session['repetitions']} counted repetitions after one that is not. Weights are in memory, not",
-        "mapped. A run during which others used more than "
-        f"{session['most_foreign']:.0%} of the cores, or around which",
-        "memory was 20 % slower than usual, is repeated up to "
-        f"{session['retries']} times.",
+        f"Each cell: up to {session['rounds']} rounds ({session['deep_rounds']} beyond {session['deep']} tokens). In each, perigee and one setting of",
+        "a peer are loaded side by side and do one repetition in turn, so that both meet the same",
+        "memory; the next round starts with another peer, and with the other of the two. Where memory",
+        "has no room for both, every program runs alone. "
+        f"{session['repetitions']} counted repetitions after one that is",
+        "not. Weights are in memory, not mapped. A run during which others used more than "
+        f"{session['most_foreign']:.0%} of",
+        "the cores (or, of a program alone, around which memory was 20 % slower than usual) is",
+        f"repeated up to {session['retries']} times.",
     ]
 
 

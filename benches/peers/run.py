@@ -21,6 +21,8 @@ from contenders import CONTENDERS, DEFAULT, NATIVE, OURS, Commands, Contender, G
 from quiet import Machine
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+# Of two programs at 32,768 tokens and two layers.
+CACHES_AND_BUFFERS = 2 << 30
 
 
 def main() -> int:
@@ -51,10 +53,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--depths", type=numbers, default=(0, 4096, 32768))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--ubatch", type=int, default=2048)
-    parser.add_argument("--repetitions", type=int, default=3, help="counted repetitions in a process")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--repetitions", type=int, default=5, help="counted repetitions in a process")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--deep", type=int, default=8192, help="beyond this depth there are fewer rounds")
-    parser.add_argument("--deep-rounds", type=int, default=3)
+    parser.add_argument("--deep-rounds", type=int, default=2)
+    parser.add_argument("--apart", action="store_true", help="one program at a time even where memory has room for two")
     parser.add_argument("--retries", type=int, default=2, help="repetitions of a disturbed run")
     parser.add_argument("--wait", type=float, default=240, help="seconds to wait for a quiet machine")
     parser.add_argument("--most-foreign", type=float, default=0.04, help="share of the cores others may use")
@@ -153,18 +156,35 @@ def measure_group(
     group: Group,
     refused: set[str],
 ) -> None:
-    """All rounds of one group: every contender in turn, as often as there are rounds."""
-    chosen = [CONTENDERS[key] for key in args.contenders]
+    """All rounds of one group: every match in turn, as often as there are rounds."""
     done = finished(read_lines(args.work / "runs.jsonl"), args.retries)
     rounds = args.deep_rounds if group.depth > args.deep else args.rounds
     for n in range(rounds):
-        # Nobody always follows the same neighbour from the same place in the round.
-        start = n % len(chosen)
-        for contender in chosen[start:] + chosen[:start]:
-            if contender.key in refused or (model.name, contender.key, group.depth, n) in done:
+        for match in matches(args, model, n):
+            keys = [contender.key for contender in match]
+            if refused & set(keys) or (model.name, *sorted(keys), group.depth, n) in done:
                 continue
-            if not measure_once(args, machine, commands, model, group, contender, n):
-                refused.add(contender.key)
+            refused |= measure_once(args, machine, commands, model, group, match, n)
+
+
+def matches(args: argparse.Namespace, model: Path, n: int) -> list[list[Contender]]:
+    """Who runs together in a round: ours with each other contender, where memory has room for two."""
+    chosen = [CONTENDERS[key] for key in args.contenders]
+    together = OURS in args.contenders and len(chosen) > 1 and has_room(2 * model.stat().st_size)
+    if args.apart or not together:
+        all_ = [[contender] for contender in chosen]
+    else:
+        # Whoever loads first may get the better pages.
+        all_ = [[CONTENDERS[OURS], other][:: -1 if n % 2 else 1] for other in chosen if other.key != OURS]
+    # Nobody always follows the same neighbour from the same place in the round.
+    start = n % len(all_)
+    return all_[start:] + all_[:start]
+
+
+def has_room(n_bytes: int) -> bool:
+    """Whether weights of that size, caches and buffers fit into free memory."""
+    fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return n_bytes + CACHES_AND_BUFFERS < int(fields["MemAvailable"].split()[0]) * 1024
 
 
 def measure_once(
@@ -173,41 +193,47 @@ def measure_once(
     commands: Commands,
     model: Path,
     group: Group,
-    contender: Contender,
+    match: list[Contender],
     n: int,
-) -> bool:
-    """One run, repeated while others disturb it; whether the contender can do it at all."""
-    command = commands.of(contender, model, group)
+) -> set[str]:
+    """One match, repeated while others disturb it; the contenders that cannot do it at all."""
     log = args.work / "errors.log"
     for attempt in range(args.retries + 1):
-        status, printed, conditions = machine.run(command, log)
-        rows = contenders.parse(printed) if status == 0 else []
-        record = {
-            "model": model.name,
-            "contender": contender.key,
-            "depth": group.depth,
-            "round": n,
-            "attempt": attempt,
-            "command": command,
-            "conditions": conditions.record(),
-            "disturbance": machine.disturbance(conditions, args.most_foreign),
-            "error": "" if status == 0 else last_line(log),
-            "rates": contenders.rates(rows),
-            "features": contenders.features(rows) if rows else [],
-        }
-        append(args.work / "runs.jsonl", record)
-        show(record)
-        if record["error"]:
-            return False
-        if not record["disturbance"]:
+        lines = [commands.of(contender, model, group) for contender in match]
+        players, conditions = machine.run(lines, log)
+        disturbance = machine.disturbance(conditions, args.most_foreign, len(match))
+        refused = set()
+        for contender, command, player in zip(match, lines, players):
+            if player.is_stopped:
+                continue
+            rows = contenders.parse(player.printed) if player.status == 0 else []
+            record = {
+                "model": model.name,
+                "contender": contender.key,
+                "beside": [other.key for other in match if other is not contender],
+                "depth": group.depth,
+                "round": n,
+                "attempt": attempt,
+                "command": command,
+                "conditions": conditions.record(),
+                "disturbance": disturbance,
+                "error": "" if player.status == 0 else last_line(log),
+                "rates": contenders.rates(rows),
+                "features": contenders.features(rows) if rows else [],
+            }
+            append(args.work / "runs.jsonl", record)
+            show(record)
+            if record["error"]:
+                refused.add(contender.key)
+        if refused or not disturbance:
             break
-    return True
+    return refused
 
 
 def finished(records: list[dict], retries: int) -> set[tuple]:
-    """Runs that need no other attempt."""
+    """Matches that need no other attempt."""
     return {
-        (record["model"], record["contender"], record["depth"], record["round"])
+        (record["model"], *sorted([record["contender"], *record["beside"]]), record["depth"], record["round"])
         for record in records
         if not record["disturbance"] or record["attempt"] >= retries or record["error"]
     }

@@ -24,44 +24,100 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Ratio:
+    """Ours over one peer's: of repetitions that followed each other, else of a round's medians."""
+
+    by_round: dict[int, list[float]]
+
+    @property
+    def median(self) -> float:
+        return median(one for ratios in self.by_round.values() for one in ratios)
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        medians = [median(ratios) for ratios in self.by_round.values()]
+        return min(medians), max(medians)
+
+
+@dataclass(frozen=True)
 class Comparison:
     """One test on one file."""
 
     test: str
     scores: dict[str, Score]
+    # By peer.
+    ratios: dict[str, Ratio]
 
     def best(self, family: str) -> Score | None:
         """The best settings of an engine; ours has one setting, whatever else was measured."""
         if family == OURS:
             return self.scores.get(OURS)
-        members = [score for key, score in self.scores.items() if CONTENDERS[key].family == family]
-        return max(members, key=lambda score: score.median, default=None)
+        return self._best([key for key in self.scores if CONTENDERS[key].family == family])
 
     def best_peer(self) -> Score | None:
-        peers = [score for key, score in self.scores.items() if not CONTENDERS[key].is_ours]
-        return max(peers, key=lambda score: score.median, default=None)
+        return self._best([key for key in self.scores if not CONTENDERS[key].is_ours])
+
+    def _best(self, keys: list[str]) -> Score | None:
+        """The one that we are least ahead of; the fastest where that is not known."""
+        if all(key in self.ratios for key in keys):
+            return min((self.scores[key] for key in keys), key=lambda score: self.ratios[score.contender].median, default=None)
+        return max((self.scores[key] for key in keys), key=lambda score: score.median, default=None)
 
     def ratio(self) -> tuple[float, float, float] | None:
-        """Ours over the best peer's: of the medians, and the extremes of single rounds."""
-        ours, peer = self.best(OURS), self.best_peer()
-        if ours is None or peer is None:
-            return None
-        rounds = [ours.by_round[n] / peer.by_round[n] for n in ours.by_round if n in peer.by_round]
-        overall = ours.median / peer.median
-        return overall, min(rounds, default=overall), max(rounds, default=overall)
+        """Ours over the best peer's: the median, and the extremes of single rounds."""
+        peer = self.best_peer()
+        ratio = self.ratios.get(peer.contender) if peer else None
+        return (ratio.median, *ratio.spread) if ratio else None
 
 
 def compare(records: list[dict], model: str) -> list[Comparison]:
     """All tests on a file, in the order in which they were run."""
-    tests: dict[str, dict[str, dict[int, tuple[float, bool]]]] = {}
+    tests: dict[str, dict[str, list[dict]]] = {}
     for record in kept(record for record in records if record["model"] == model):
-        for test, rates in record["rates"].items():
-            rounds = tests.setdefault(test, {}).setdefault(record["contender"], {})
-            rounds[record["round"]] = (median(rates), bool(record["disturbance"]))
+        for test in record["rates"]:
+            tests.setdefault(test, {}).setdefault(record["contender"], []).append(record)
     return [
-        Comparison(test, {key: score(key, rounds) for key, rounds in contenders.items()})
+        Comparison(
+            test,
+            {key: score(key, test, used(runs)) for key, runs in contenders.items()},
+            ratios(test, {key: used(runs) for key, runs in contenders.items()}),
+        )
         for test, contenders in tests.items()
     ]
+
+
+def used(runs: list[dict]) -> list[dict]:
+    """Disturbed runs count only where none was quiet."""
+    return [run for run in runs if not run["disturbance"]] or runs
+
+
+def score(contender: str, test: str, runs: list[dict]) -> Score:
+    """Ours has several runs in a round, beside each peer."""
+    rounds: dict[int, list[float]] = {}
+    for run in runs:
+        rounds.setdefault(run["round"], []).extend(run["rates"][test])
+    return Score(contender, {n: median(rates) for n, rates in rounds.items()}, any(run["disturbance"] for run in runs))
+
+
+def ratios(test: str, runs: dict[str, list[dict]]) -> dict[str, Ratio]:
+    """Ours over every peer that has run in the same rounds."""
+    found = {}
+    for peer in runs:
+        if CONTENDERS[peer].is_ours:
+            continue
+        rounds: dict[int, list[float]] = {}
+        for theirs in runs[peer]:
+            for ours in runs.get(OURS, []):
+                if ours["round"] != theirs["round"] or ours["beside"] not in ([], [peer]):
+                    continue
+                pairs = zip(ours["rates"][test], theirs["rates"][test])
+                is_match = bool(ours["beside"])
+                rounds[ours["round"]] = (
+                    [a / b for a, b in pairs] if is_match else [median(ours["rates"][test]) / median(theirs["rates"][test])]
+                )
+        if rounds:
+            found[peer] = Ratio(rounds)
+    return found
 
 
 def kept(records) -> list[dict]:
@@ -69,20 +125,13 @@ def kept(records) -> list[dict]:
     attempts: dict[tuple, list[dict]] = {}
     for record in records:
         if not record["error"]:
-            run = (record["contender"], record["depth"], record["round"])
+            run = (record["contender"], *record["beside"], record["depth"], record["round"])
             attempts.setdefault(run, []).append(record)
 
     def disturbed(record: dict) -> tuple[bool, float]:
         return bool(record["disturbance"]), record["conditions"]["foreign"]
 
     return [min(group, key=disturbed) for group in attempts.values()]
-
-
-def score(contender: str, rounds: dict[int, tuple[float, bool]]) -> Score:
-    """Disturbed rounds count only where no round was quiet."""
-    quiet = {n: rate for n, (rate, is_disturbed) in rounds.items() if not is_disturbed}
-    everything = {n: rate for n, (rate, _) in rounds.items()}
-    return Score(contender, quiet or everything, not quiet)
 
 
 def refusals(records: list[dict], model: str) -> dict[str, str]:

@@ -1,9 +1,13 @@
 """The arithmetic behind RESULTS.md, on records made by hand."""
 
+import sys
+import tempfile
 import unittest
+from pathlib import Path
 
 import chart
 import contenders
+import quiet
 import summary
 
 
@@ -11,6 +15,7 @@ def record(contender: str, n: int, rate: float, disturbance: str = "", foreign: 
     return {
         "model": "m.gguf",
         "contender": contender,
+        "beside": [],
         "depth": 0,
         "round": n,
         "conditions": {"foreign": foreign},
@@ -42,6 +47,27 @@ class Summary(unittest.TestCase):
         self.assertEqual(comparison.best_peer().contender, "ik-repack")
         self.assertEqual(comparison.ratio(), (101 / 50, 100 / 50, 102 / 50))
 
+    def test_repetitions_that_followed_each_other_are_compared(self) -> None:
+        # Memory halves its speed in the midst of the round.
+        ours = record("perigee", 0, 0.0) | {"beside": ["ik"], "rates": {"tg32": [40.0, 40.0, 20.0, 21.0]}}
+        theirs = record("ik", 0, 0.0) | {"beside": ["perigee"], "rates": {"tg32": [32.0, 32.0, 16.0, 16.0]}}
+        comparison = summary.compare([ours, theirs], "m.gguf")[0]
+        self.assertEqual(comparison.ratio(), (1.25, 1.25, 1.25))
+
+    def test_matches_count_for_their_peer_alone(self) -> None:
+        def match(peer: str, ours: float, theirs: float) -> list[dict]:
+            return [
+                record("perigee", 0, 0.0) | {"beside": [peer], "rates": {"tg32": [ours]}},
+                record(peer, 0, 0.0) | {"beside": ["perigee"], "rates": {"tg32": [theirs]}},
+            ]
+
+        # The second peer met slow memory, and is the better one.
+        records = match("ik", 50.0, 40.0) + match("ik-repack", 22.0, 20.0)
+        comparison = summary.compare(records, "m.gguf")[0]
+        self.assertEqual(comparison.best_peer().contender, "ik-repack")
+        self.assertEqual(comparison.ratio()[0], 1.1)
+        self.assertEqual(comparison.scores["perigee"].median, 36.0)
+
     def test_other_settings_of_ours_do_not_help_us(self) -> None:
         records = [record("perigee", 0, 100.0), record("perigee-map", 0, 200.0), record("ik", 0, 100.0)]
         self.assertEqual(summary.compare(records, "m.gguf")[0].ratio()[0], 1.0)
@@ -56,6 +82,37 @@ class Summary(unittest.TestCase):
         drawn = chart.draw([("m.gguf", summary.compare(records, "m.gguf"))])
         for width in (500, 250, 125):
             self.assertIn(f'width="{width:.1f}"', drawn)
+
+
+class Turns(unittest.TestCase):
+    # Notes its name in a file at every turn, as often as told; then prints a result.
+    PROGRAM = """
+import sys
+name, turns, path = sys.argv[1:]
+for _ in range(int(turns)):
+    print("turn", flush=True)
+    sys.stdin.readline()
+    open(path, "a").write(name)
+print("result of", name)
+sys.exit(name == "c")
+"""
+
+    def play(self, *players: tuple[str, int]) -> tuple[str, list[quiet.Player]]:
+        with tempfile.TemporaryDirectory() as folder, open(f"{folder}/log", "w") as errors:
+            noted = Path(folder) / "noted"
+            noted.touch()
+            commands = [[sys.executable, "-c", self.PROGRAM, name, str(n), str(noted)] for name, n in players]
+            return [quiet.take_turns(commands, errors), noted.read_text()][::-1]
+
+    def test_programs_alternate_until_each_has_ended(self) -> None:
+        noted, (a, b) = self.play(("a", 2), ("b", 4))
+        self.assertEqual(noted, "ababbb")
+        self.assertEqual((a.status, a.printed, b.status, b.printed), (0, "result of a\n", 0, "result of b\n"))
+        self.assertGreater(a.used_s, 0)
+
+    def test_who_cannot_begin_ends_the_others(self) -> None:
+        noted, (a, c) = self.play(("a", 2), ("c", 0))
+        self.assertEqual((noted, a.is_stopped, c.is_stopped, c.status), ("", True, False, 1))
 
 
 class Output(unittest.TestCase):

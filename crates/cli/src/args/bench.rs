@@ -58,6 +58,10 @@ pub(crate) struct BenchArgs {
     /// mostly skipped, which makes models of few layers look fast [always with --synthetic]
     #[arg(long)]
     pub(crate) all_logits: bool,
+    /// Take turns with another program: before every repetition print a line "turn" to standard
+    /// output and wait for a line on standard input
+    #[arg(long, conflicts_with = "synthetic")]
+    pub(crate) turns: bool,
     /// Output format
     #[arg(short, long, value_enum, default_value_t = BenchFormat::Md)]
     pub(crate) output: BenchFormat,

@@ -4,6 +4,7 @@ mod kernels;
 mod report;
 mod synthetic;
 
+use std::io::{self, Write};
 use std::ops::Range;
 use std::time::Instant;
 
@@ -41,6 +42,8 @@ struct Plan {
     repetitions: usize,
     /// Whether every token of a prompt yields logits.
     all_logits: bool,
+    /// Whether every repetition waits for its turn.
+    turns: bool,
 }
 
 /// Tokens to generate and repetitions where the user named none: for a model of their own, and
@@ -112,6 +115,7 @@ fn plan(args: &BenchArgs) -> Result<Plan> {
         tests,
         repetitions,
         all_logits: args.all_logits || args.synthetic.is_some(),
+        turns: args.turns,
     })
 }
 
@@ -164,7 +168,7 @@ fn measure(
     let mut rows = Vec::with_capacity(plan.tests.len());
     for &test in &plan.tests {
         eprintln!("perigee: measuring {}", report::test_name(&test));
-        rows.push(bench.measure(test, plan.repetitions)?);
+        rows.push(bench.measure(test, plan)?);
     }
     let finite = bench.logits.iter().all(|logit| logit.is_finite());
     Ok(Measured {
@@ -201,6 +205,18 @@ fn tests(args: &BenchArgs, n_gen: &[usize]) -> Vec<Test> {
     tests
 }
 
+/// Says that a repetition could begin, and waits until it may.
+fn await_turn() -> Result<()> {
+    let mut output = io::stdout().lock();
+    writeln!(output, "turn")?;
+    output.flush()?;
+    ensure!(
+        io::stdin().read_line(&mut String::new())? > 0,
+        "--turns: standard input ended before the last repetition"
+    );
+    Ok(())
+}
+
 struct Bench<M> {
     model: M,
     blocks: Vec<BlockId>,
@@ -231,17 +247,20 @@ impl<M: Model> Bench<M> {
     }
 
     /// All repetitions, after one that is not counted.
-    fn measure(&mut self, test: Test, repetitions: usize) -> Result<Row> {
+    fn measure(&mut self, test: Test, plan: &Plan) -> Result<Row> {
         // Context is there to be attended to: rows of the cache are all that it needs.
         for seq in 0..test.n_seqs {
             self.prefill(&test, seq, 0..test.depth, Outputs::None)?;
         }
         let mut row = Row {
             test,
-            seconds: Vec::with_capacity(repetitions),
-            steps: Vec::with_capacity(repetitions * test.n_gen),
+            seconds: Vec::with_capacity(plan.repetitions),
+            steps: Vec::with_capacity(plan.repetitions * test.n_gen),
         };
-        for repetition in 0..=repetitions {
+        for repetition in 0..=plan.repetitions {
+            if plan.turns {
+                await_turn()?;
+            }
             let started = Instant::now();
             let prompt = test.depth..test.depth + test.n_prompt;
             self.prefill(&test, 0, prompt, self.outputs)?;
