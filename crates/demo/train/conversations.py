@@ -356,6 +356,8 @@ def chat_for(rng, kind, stage, held=False, thinking=None):
     chat = Chat(rng, held, tools, thinking)
     if kind == "multi":
         return multi(rng, stage, held, thinking)
+    if kind == "choose":
+        return choose(rng, stage)
     {
         "talk": turn_talk, "fact": quiz(turn_fact, stage), "sum": quiz(turn_sum, stage), "repeat": turn_repeat, "reading": turn_reading,
         "call": lambda c: turn_call(c, result=False), "result": turn_call, "two": lambda c: turn_two(c, rng.random() < 0.5),
@@ -387,6 +389,17 @@ def memory(chat):
         return
     for _ in range(rng.randint(2, 4)):
         turn_memory(chat)
+
+
+def choose(rng, stage):
+    """Requests that a tool fits and others, to the same tools: a decision every few tokens."""
+    chat = Chat(rng, tools=some_tools(rng, False, stage))
+    for _ in range(rng.randint(3, 6)):
+        if rng.random() < 0.5:
+            turn_no_tool(chat)
+        else:
+            turn_call(chat, result=False)
+    return chat
 
 
 def multi(rng, stage, held=False, thinking=None, turns=None):

@@ -36,7 +36,7 @@ MIX = {
     2: {"talk": 3, "fact": 7, "sum": 7, "repeat": 2.5, "reading": 1.5, "memory": 2, "plain": 3.5, "keys": 1, "spans": 1.5, "lookup": 1,
         "call": 16, "result": 18, "two": 9, "chain": 5, "no_tool": 6, "missing": 2.5, "multi": 14},
     3: {"talk": 6, "fact": 6, "sum": 12, "repeat": 2.5, "reading": 1.5, "memory": 2, "plain": 2.5, "keys": 1, "spans": 2, "objects": 1, "lookup": 1,
-        "call": 28, "result": 12, "two": 16, "chain": 4, "no_tool": 18, "missing": 2, "multi": 15},
+        "call": 26, "result": 14, "two": 16, "chain": 4, "no_tool": 20, "choose": 16, "missing": 2, "multi": 15},
 }
 
 
