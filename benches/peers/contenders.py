@@ -51,6 +51,8 @@ CONTENDERS = {
 DEFAULT = ["perigee", "ik", "ik-repack", "ik-repack-merge", "llama", "llama-nofa"]
 # The engine that native.py builds for a family.
 NATIVE = {"ik_llama.cpp": "ik", "llama.cpp": "llama"}
+# Families of which there are wheels, which are compiled for AVX2.
+WITH_WHEELS = {"ik_llama.cpp"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Commands:
     threads: int
     ubatch: int
     repetitions: int
+    # More options of ours.
+    options: tuple[str, ...] = ()
 
     def of(self, contender: Contender, model: Path, group: Group) -> list[str]:
         if contender.is_ours:
@@ -72,7 +76,7 @@ class Commands:
     def ours(self, contender: Contender, model: Path, group: Group) -> list[str]:
         prompts = ",".join(map(str, group.prompts)) or "0"
         return [
-            *(str(self.perigee), "bench", "-m", str(model), *contender.settings),
+            *(str(self.perigee), "bench", "-m", str(model), *contender.settings, *self.options),
             *("-t", str(self.threads), "--ubatch-size", str(self.ubatch), "--all-logits"),
             *("-p", prompts, "-n", str(group.generate), "-d", str(group.depth)),
             *("-r", str(self.repetitions), "--turns", "-o", "json"),

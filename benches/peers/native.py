@@ -3,13 +3,14 @@
 The wheels on PyPI are built for AVX2, which would be no fair opponent on a machine with
 AVX-512: both engines are compiled here from the sources inside the distributions that
 sources.txt pins, with `GGML_NATIVE=ON`, into FOLDER/NAME/{include,lib}. What is built
-already is left alone.
+already is left alone. For figures of AVX2 alone the wheel of the same version serves.
 """
 
 import os
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -46,6 +47,7 @@ COMMON_OPTIONS = [
     "-DLLAMA_BUILD_EXAMPLES=OFF",
     "-DLLAMA_BUILD_SERVER=OFF",
 ]
+DOWNLOAD = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
 
 
 def pinned_sources() -> dict[str, str]:
@@ -84,19 +86,40 @@ def provide_engine(name: str, folder: Path, jobs: int) -> Path:
 
 def unpack(distribution: str, build: Path) -> Path:
     version = pinned_sources()[distribution]
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    run([*pip, "--no-binary", distribution, f"{distribution}=={version}", "--dest", build])
+    run([*DOWNLOAD, "--no-binary", distribution, f"{distribution}=={version}", "--dest", build])
     unpacked = f"{distribution.replace('-', '_')}-{version}"
     with tarfile.open(build / f"{unpacked}.tar.gz") as archive:
         archive.extractall(build, filter="data")
     return build / unpacked
 
 
+def provide_wheel(name: str, folder: Path) -> Path:
+    """The same as the project distributes it, compiled for AVX2."""
+    prefix = folder / f"{name}-avx2"
+    if (prefix / "include/llama.h").exists() and (prefix / "lib/libllama.so").exists():
+        return prefix
+    engine = ENGINES[name]
+    build = folder / f"{name}-avx2-build"
+    source = unpack(engine["distribution"], build) / engine["vendored"]
+    distribution = engine["distribution"]
+    version = pinned_sources()[distribution]
+    run([*DOWNLOAD, "--only-binary", distribution, f"{distribution}=={version}", "--dest", build])
+    with zipfile.ZipFile(next(build.glob("*.whl"))) as archive:
+        archive.extractall(build / "wheel")
+    prefix.mkdir(exist_ok=True)
+    # What its libraries need lies beside their folder.
+    (prefix / "lib").symlink_to(next((build / "wheel").rglob("libllama.so")).parent.resolve())
+    (prefix / "include").mkdir(exist_ok=True)
+    for header in [*(source / "include").glob("*.h"), *(source / "ggml/include").glob("*.h")]:
+        (prefix / "include" / header.name).write_bytes(header.read_bytes())
+    return prefix
+
+
 def provide_driver(name: str, prefix: Path, folder: Path) -> Path:
     """The driver, compiled against an engine; again if its source is newer."""
-    driver, source = folder / f"driver-{name}", HERE / "engine_driver.cpp"
+    driver, source = folder / f"driver-{prefix.name}", HERE / "engine_driver.cpp"
     if is_older(driver, source):
-        lib = prefix / "lib"
+        lib = (prefix / "lib").resolve()
         # The old kind of path also serves the libraries that the engine itself needs.
         path = ["-Wl,--disable-new-dtags", f"-Wl,-rpath,{lib}", f"-Wl,-rpath-link,{lib}"]
         libraries = [f"-L{lib}", *path, "-lllama", "-lggml"]

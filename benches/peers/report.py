@@ -23,12 +23,13 @@ perigee ran beside each peer and memory is not always equally fast. `~` marks ce
 round was disturbed."""
 
 
-def render(session: dict, records: list[dict], moe: list[dict]) -> str:
+def render(session: dict, records: list[dict], moe: list[dict], chart: str) -> str:
     models = list(dict.fromkeys(record["model"] for record in records))
-    lines = ["# Speed beside other engines", "", written_by(session), ""]
+    title = "# Speed beside other engines" + ", with AVX2 alone" * session["avx2"]
+    lines = [title, "", written_by(session), ""]
     lines += machine(session) + compiled_for(records) + [""]
     lines += what_was_computed(session) + [""]
-    lines += ["![bars of the tables below](results.svg)", ""]
+    lines += [f"![bars of the tables below]({chart})", ""]
     lines += [RATIO_NOTE, ""]
     for model in models:
         comparisons = summary.compare(records, model)
@@ -82,11 +83,12 @@ def output(command: list[str]) -> str:
 
 def machine(session: dict) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in pinned_sources().items())
+    how = "as their wheels have them" if session["avx2"] else "compiled here with `GGML_NATIVE=ON`"
     return [
         f"- {session['cpu']}, {session['cores']} cores, {session['memory_gib']} GiB; {', '.join(session['features'])}",
         f"- memory read with {session['threads']} threads: {session['bandwidth']:.1f} GB/s",
         f"- {session['system']}; {session['compiler']}",
-        f"- {session['perigee']}; the engines inside {versions} (PyPI), compiled here with `GGML_NATIVE=ON`",
+        f"- {session['perigee']}; the engines inside {versions} (PyPI), {how}",
         f"- {session['threads']} threads, micro-batches of up to {session['ubatch']} tokens, F16 cache for everyone",
     ]
 

@@ -17,7 +17,7 @@ import kt_kernel_moe
 import native
 import report
 import summary
-from contenders import CONTENDERS, DEFAULT, NATIVE, OURS, Commands, Contender, Group
+from contenders import CONTENDERS, DEFAULT, NATIVE, OURS, WITH_WHEELS, Commands, Contender, Group
 from quiet import Machine
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -32,7 +32,7 @@ def main() -> int:
         measure_all(args)
     session = json.loads((args.work / "session.json").read_text())
     records, moe = read_lines(args.work / "runs.jsonl"), read_lines(args.work / "moe.jsonl")
-    args.results.write_text(report.render(session, records, moe))
+    args.results.write_text(report.render(session, records, moe, args.chart.name))
     models = dict.fromkeys(record["model"] for record in records)
     args.chart.write_text(chart.draw([(model, summary.compare(records, model)) for model in models]))
     print(f"wrote {args.results} and {args.chart}")
@@ -48,6 +48,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=ROOT / "benches/RESULTS.md")
     parser.add_argument("--chart", type=Path, default=ROOT / "benches/results.svg")
     parser.add_argument("--contenders", type=names, default=DEFAULT, help=",".join(CONTENDERS))
+    parser.add_argument("--avx2", action="store_true", help="nobody uses more than AVX2; only peers with wheels")
     parser.add_argument("--prompts", type=numbers, default=(128, 512, 2048))
     parser.add_argument("--generate", type=int, default=32)
     parser.add_argument("--depths", type=numbers, default=(0, 4096, 32768))
@@ -73,6 +74,8 @@ def arguments() -> argparse.Namespace:
     for model in args.models:
         if not model.is_file():
             parser.error(f"{model} is no file")
+    if args.avx2:
+        args.contenders = [key for key in args.contenders if CONTENDERS[key].family in {OURS, *WITH_WHEELS}]
     return args
 
 
@@ -97,6 +100,7 @@ def measure_all(args: argparse.Namespace) -> None:
         threads=args.threads,
         ubatch=args.ubatch,
         repetitions=args.repetitions,
+        options=("--isa", "avx2") if args.avx2 else (),
     )
     if args.build_only:
         sys.exit(0)
@@ -120,7 +124,7 @@ def measure_all(args: argparse.Namespace) -> None:
         kt_kernel_moe.measure(args, machine)
 
 
-SHOWN = ["threads", "ubatch", "repetitions", "rounds", "deep", "deep_rounds", "retries", "most_foreign"]
+SHOWN = ["threads", "ubatch", "repetitions", "rounds", "deep", "deep_rounds", "retries", "most_foreign", "avx2"]
 
 
 def provide_drivers(args: argparse.Namespace) -> dict[str, Path]:
@@ -128,7 +132,10 @@ def provide_drivers(args: argparse.Namespace) -> dict[str, Path]:
     drivers = {}
     for name in (NATIVE[family] for family in NATIVE if family in families):
         args.engines.mkdir(parents=True, exist_ok=True)
-        prefix = native.provide_engine(name, args.engines, args.jobs)
+        if args.avx2:
+            prefix = native.provide_wheel(name, args.engines)
+        else:
+            prefix = native.provide_engine(name, args.engines, args.jobs)
         drivers[name] = native.provide_driver(name, prefix, args.engines)
     return drivers
 
