@@ -68,7 +68,7 @@ impl Absorbed {
         }
     }
 
-    /// Whether queries, rows and attention weights are rounded to integers of 12 to 15 bits for
+    /// Whether queries, rows and attention weights are rounded to integers of 12 to 14 bits for
     /// their products, which is twice as fast; at first they are not. Rows whose parts are no
     /// whole sixteens are never rounded.
     pub fn round(&mut self, is_rounded: bool) {

@@ -38,7 +38,7 @@ pub struct Expanded<'a> {
     pub qk_nope_head_dim: usize,
     /// Softmax scale.
     pub scale: f32,
-    /// Whether products are those of numbers rounded to integers of 13 or 14 bits, which is twice as
+    /// Whether products are those of numbers rounded to integers of 12 to 14 bits, which is twice as
     /// fast. Where the latent, heads or positions are no whole sixteens, they never are.
     pub is_rounded: bool,
 }

@@ -13,7 +13,7 @@ use crate::simd::{Isa, LANES, Soften, Start, aligned};
 use crate::{LatentCache, LatentShape, Queries};
 
 /// Positions decoded at a time; divides [`SPLIT_LEN`].
-pub(super) const TILE_LEN: usize = 64;
+pub(super) const TILE_LEN: usize = 128;
 /// Tokens of one run that share the decoded rows of a task.
 pub(super) const TASK_TOKENS: usize = 4;
 /// Most heads of a task, whole sixteens.

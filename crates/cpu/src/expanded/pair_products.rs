@@ -1,4 +1,4 @@
-//! Products of integers of 13 or 14 bits, twice as fast as those of floats.
+//! Products of integers of 12 to 14 bits, twice as fast as those of floats.
 //!
 //! Rounded to a scale of their own are: every row of latents (c̃ and k_pe apart), keys and values;
 //! every lane of the weights that make these; every query, its two parts apart; the attention weights
