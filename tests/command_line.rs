@@ -1,7 +1,7 @@
 //! The program as a user meets it: one clear line for each mistake.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::process::Stdio;
 
@@ -261,6 +261,34 @@ fn bench_prints_llama_benchs_columns() {
     let rows: serde_json::Value = serde_json::from_str(&run("json")).unwrap();
     assert_eq!(rows.as_array().unwrap().len(), 4);
     assert!(rows[0]["avg_ts"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn bench_waits_for_its_turns() {
+    let args = [
+        "bench", "--demo", "-p", "8", "-n", "0", "-r", "2", "-o", "csv",
+    ];
+    let mut child = perigee()
+        .args(args)
+        .arg("--turns")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut turns = child.stdin.take().unwrap();
+    let mut printed = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || printed.next().unwrap().unwrap();
+    // One repetition is not counted.
+    for _ in 0..3 {
+        assert_eq!(next(), "turn");
+        turns.write_all(b"\n").unwrap();
+    }
+    assert!(next().contains("avg_ts"));
+    assert!(child.wait().unwrap().success());
+    // Without anybody who gives turns.
+    let line = error_line(&[&args[..], &["--turns"]].concat());
+    assert!(line.contains("--turns: standard input ended"), "{line}");
 }
 
 #[test]

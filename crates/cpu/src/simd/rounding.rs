@@ -96,7 +96,7 @@ impl RoundRows<'_> {
         let len = self.x[0].len();
         assert!(len.is_multiple_of(LANES) && self.x[1].len() == len);
         let is_whole = |out: &&mut [Pair]| 2 * out.len() == len || out.is_empty();
-        assert!(self.out.iter().all(is_whole));
+        assert!(self.out.iter().all(is_whole) && self.out[0].len() == self.out[1].len());
         assert!(self.columns.len() <= len && self.columns.len().is_multiple_of(LANES));
         isa.run(self)
     }
