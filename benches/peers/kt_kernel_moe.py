@@ -49,7 +49,7 @@ def measure(args: argparse.Namespace, machine) -> None:
         status, printed, rows, disturbance = 0, "", [], ""
         words = [str(word) for word in command]
         for _ in range(args.retries + 1):
-            [player], conditions = machine.run([words], args.work / "errors.log")
+            [player], conditions = machine.run([words], [args.work / "errors-kt.log"])
             status, printed = player.status, player.printed
             disturbance = machine.disturbance(conditions, args.most_foreign, 1)
             if status != 0 or not disturbance:

@@ -108,6 +108,7 @@ def provide_wheel(name: str, folder: Path) -> Path:
         archive.extractall(build / "wheel")
     prefix.mkdir(exist_ok=True)
     # What its libraries need lies beside their folder.
+    (prefix / "lib").unlink(missing_ok=True)
     (prefix / "lib").symlink_to(next((build / "wheel").rglob("libllama.so")).parent.resolve())
     (prefix / "include").mkdir(exist_ok=True)
     for header in [*(source / "include").glob("*.h"), *(source / "ggml/include").glob("*.h")]:

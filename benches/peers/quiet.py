@@ -6,8 +6,8 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from signal import SIGTERM
 from subprocess import PIPE
-from typing import TextIO
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 IDLE_NICE = 19
@@ -58,10 +58,11 @@ class Conditions:
 class Player:
     """A program that says `turn` before every repetition and waits for a line."""
 
-    def __init__(self, command: list[str], errors: TextIO) -> None:
-        errors.write(f"+ {' '.join(command)}\n")
-        errors.flush()
-        self.child = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=errors, text=True)
+    def __init__(self, command: list[str], log: Path) -> None:
+        with log.open("a") as errors:
+            errors.write(f"+ {' '.join(command)}\n")
+            errors.flush()
+            self.child = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=errors, text=True)
         self.printed = ""
         self.used_s = 0.0
         self.is_stopped = False
@@ -74,7 +75,9 @@ class Player:
     def await_turn(self) -> None:
         """Until it could begin another repetition, or has ended."""
         for line in self.child.stdout:
-            if line == "turn\n":
+            # A library may have left its line unfinished.
+            if line.endswith("turn\n"):
+                self.printed += line.removesuffix("turn\n")
                 return
             self.printed += line
         # The time of this child alone, whatever else this process has started.
@@ -94,15 +97,16 @@ class Player:
 
     def stop(self) -> None:
         self.is_stopped = True
-        self.child.terminate()
+        # Not by `Popen`, which would take the status of one that has died meanwhile.
+        os.kill(self.child.pid, SIGTERM)
         self.await_turn()
 
 
-def take_turns(commands: list[list[str]], errors: TextIO) -> list[Player]:
+def take_turns(commands: list[list[str]], logs: list[Path]) -> list[Player]:
     """Starts one program after the other, then lets each do a repetition in turn until all end."""
     players = []
-    for command in commands:
-        player = Player(command, errors)
+    for command, log in zip(commands, logs):
+        player = Player(command, log)
         players.append(player)
         player.await_turn()
         if player.status is not None:
@@ -148,16 +152,15 @@ class Machine:
             quiet = quiet + 1 if used < 0.1 * os.cpu_count() else 0
         return time.monotonic() - started
 
-    def run(self, commands: list[list[str]], log: Path) -> tuple[list["Player"], Conditions]:
+    def run(self, commands: list[list[str]], logs: list[Path]) -> tuple[list[Player], Conditions]:
         """Runs programs that take turns; the first that cannot begin ends the others.
 
-        What they complain about goes to the log.
+        What they complain about goes to their logs.
         """
         waited = self.wait_until_quiet()
         bandwidth_before = self.bandwidth()
         busy, background, started = busy_seconds(), background_seconds(), time.monotonic()
-        with log.open("a") as errors:
-            players = take_turns(commands, errors)
+        players = take_turns(commands, logs)
         wall = time.monotonic() - started
         cores = wall * os.cpu_count()
         foreign = busy_seconds() - busy - sum(player.used_s for player in players)

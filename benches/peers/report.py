@@ -7,8 +7,8 @@ from datetime import date
 from pathlib import Path
 
 import summary
-from contenders import CONTENDERS, OURS
-from native import pinned_sources
+from contenders import CONTENDERS, NATIVE, OURS
+from native import ENGINES, pinned_sources
 from summary import Comparison, Score
 
 # Of the many that Linux lists, those that matrix kernels look at.
@@ -17,17 +17,28 @@ FAMILIES = ["ik_llama.cpp", "llama.cpp"]
 RATIO_NOTE = """\
 Tokens per second: the median of the rounds' medians, in parentheses the slowest and the
 fastest round. A peer's cell is its best settings in that test. *ratio*: perigee over the best
-peer, the median of all pairs of repetitions that followed each other, in parentheses the medians
-of the worst and the best round; below 1 is a loss. It is not the quotient of the cells, as
-perigee ran beside each peer and memory is not always equally fast. `~` marks cells where every
-round was disturbed."""
+peer, the median of all pairs of repetitions that followed each other (of the rounds' medians where
+programs ran alone), in parentheses the worst and the best round; below 1 is a loss. It is not the
+quotient of the cells, as perigee ran beside each peer and memory is not always equally fast. `~`
+marks cells where every round was disturbed."""
+
+
+IN_TURNS = """\
+In each, perigee and one
+setting of a peer are loaded side by side and do one repetition in turn, so that both meet the
+same memory; the next round starts with another peer, and with the other of the two. Where memory
+has no room for both, every program runs alone."""
+ALONE = """\
+In each, every program
+runs alone; the next round starts with another."""
 
 
 def render(session: dict, records: list[dict], moe: list[dict], chart: str) -> str:
     models = list(dict.fromkeys(record["model"] for record in records))
     title = "# Speed beside other engines" + ", with AVX2 alone" * session["avx2"]
     lines = [title, "", written_by(session), ""]
-    lines += machine(session) + compiled_for(records) + [""]
+    families = {CONTENDERS[record["contender"]].family for record in records}
+    lines += machine(session, families) + compiled_for(records) + [""]
     lines += what_was_computed(session) + [""]
     lines += [f"![bars of the tables below]({chart})", ""]
     lines += [RATIO_NOTE, ""]
@@ -81,8 +92,9 @@ def output(command: list[str]) -> str:
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout.strip()
 
 
-def machine(session: dict) -> list[str]:
-    versions = ", ".join(f"{name} {version}" for name, version in pinned_sources().items())
+def machine(session: dict, families: set[str]) -> list[str]:
+    names = {ENGINES[NATIVE[family]]["distribution"] for family in families if family in NATIVE}
+    versions = ", ".join(f"{name} {version}" for name, version in pinned_sources().items() if name in names)
     how = "as their wheels have them" if session["avx2"] else "compiled here with `GGML_NATIVE=ON`"
     return [
         f"- {session['cpu']}, {session['cores']} cores, {session['memory_gib']} GiB; {', '.join(session['features'])}",
@@ -108,10 +120,8 @@ def what_was_computed(session: dict) -> list[str]:
         "context. The peers read the context from a state they saved; perigee computes it once per",
         "process. Neither is timed. Tokens are random, so that experts vary.",
         "",
-        f"Each cell: up to {session['rounds']} rounds ({session['deep_rounds']} beyond {session['deep']} tokens). In each, perigee and one setting of",
-        "a peer are loaded side by side and do one repetition in turn, so that both meet the same",
-        "memory; the next round starts with another peer, and with the other of the two. Where memory",
-        "has no room for both, every program runs alone. "
+        f"Each cell: up to {session['rounds']} rounds ({session['deep_rounds']} beyond {session['deep']} tokens). "
+        + (ALONE if session["apart"] else IN_TURNS),
         f"{session['repetitions']} counted repetitions after one that is",
         "not. Weights are in memory, not mapped. A run during which others used more than "
         f"{session['most_foreign']:.0%} of",

@@ -76,6 +76,8 @@ def arguments() -> argparse.Namespace:
             parser.error(f"{model} is no file")
     if args.avx2:
         args.contenders = [key for key in args.contenders if CONTENDERS[key].family in {OURS, *WITH_WHEELS}]
+        if not args.contenders:
+            parser.error(f"--avx2: of the contenders there are no wheels, only of {', '.join(WITH_WHEELS)}")
     return args
 
 
@@ -105,15 +107,17 @@ def measure_all(args: argparse.Namespace) -> None:
     if args.build_only:
         sys.exit(0)
     commands.states.mkdir(exist_ok=True)
-    if not args.resume:
-        for old in ("runs.jsonl", "moe.jsonl", "errors.log"):
-            (args.work / old).unlink(missing_ok=True)
+    settings = {name: getattr(args, name) for name in SHOWN}
+    if args.resume:
+        check_settings(args.work / "session.json", settings)
+    else:
+        for old in [*args.work.glob("*.jsonl"), *args.work.glob("errors-*.log")]:
+            old.unlink()
     # Runs are compared with these readings and with those around them.
     machine.wait_until_quiet()
     for _ in range(8):
         machine.bandwidth()
     bandwidth = machine.usual_bandwidth()
-    settings = {name: getattr(args, name) for name in SHOWN}
     settings["perigee"] = report.output([str(args.perigee), "--version"]) or OURS
     (args.work / "session.json").write_text(json.dumps(report.facts(ROOT, settings, bandwidth)))
     for model in args.models:
@@ -124,7 +128,15 @@ def measure_all(args: argparse.Namespace) -> None:
         kt_kernel_moe.measure(args, machine)
 
 
-SHOWN = ["threads", "ubatch", "repetitions", "rounds", "deep", "deep_rounds", "retries", "most_foreign", "avx2"]
+SHOWN = ["threads", "ubatch", "repetitions", "rounds", "deep", "deep_rounds", "retries", "most_foreign", "avx2", "apart"]
+
+
+def check_settings(path: Path, settings: dict) -> None:
+    """Ends where earlier runs had other settings: one table cannot tell of both."""
+    before = json.loads(path.read_text()) if path.exists() else settings
+    changed = [name for name, value in settings.items() if before.get(name) != value]
+    if changed:
+        sys.exit(f"bench-peers: the earlier runs had another {', '.join(changed)}: leave out --resume")
 
 
 def provide_drivers(args: argparse.Namespace) -> dict[str, Path]:
@@ -166,12 +178,21 @@ def measure_group(
     """All rounds of one group: every match in turn, as often as there are rounds."""
     done = finished(read_lines(args.work / "runs.jsonl"), args.retries)
     rounds = args.deep_rounds if group.depth > args.deep else args.rounds
+
+    def measure_match(match: list[Contender], n: int) -> set[str]:
+        keys = [contender.key for contender in match]
+        if refused & set(keys) or (model.name, *sorted(keys), group.depth, n) in done:
+            return set()
+        return measure_once(args, machine, commands, model, group, match, n)
+
     for n in range(rounds):
         for match in matches(args, model, n):
-            keys = [contender.key for contender in match]
-            if refused & set(keys) or (model.name, *sorted(keys), group.depth, n) in done:
-                continue
-            refused |= measure_once(args, machine, commands, model, group, match, n)
+            failed = measure_match(match, n)
+            if failed and len(match) > 1:
+                # Perhaps there was no room for two.
+                print(f"{model.name}: {', '.join(failed)} failed beside another; each alone", flush=True)
+                failed = set().union(*(measure_match([contender], n) for contender in match))
+            refused |= failed
 
 
 def matches(args: argparse.Namespace, model: Path, n: int) -> list[list[Contender]]:
@@ -204,13 +225,13 @@ def measure_once(
     n: int,
 ) -> set[str]:
     """One match, repeated while others disturb it; the contenders that cannot do it at all."""
-    log = args.work / "errors.log"
+    logs = [args.work / f"errors-{contender.key}.log" for contender in match]
     for attempt in range(args.retries + 1):
         lines = [commands.of(contender, model, group) for contender in match]
-        players, conditions = machine.run(lines, log)
+        players, conditions = machine.run(lines, logs)
         disturbance = machine.disturbance(conditions, args.most_foreign, len(match))
         refused = set()
-        for contender, command, player in zip(match, lines, players):
+        for contender, command, player, log in zip(match, lines, players, logs):
             if player.is_stopped:
                 continue
             rows = contenders.parse(player.printed) if player.status == 0 else []

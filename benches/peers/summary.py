@@ -73,22 +73,23 @@ class Comparison:
 def compare(records: list[dict], model: str) -> list[Comparison]:
     """All tests on a file, in the order in which they were run."""
     tests: dict[str, dict[str, list[dict]]] = {}
-    for record in kept(record for record in records if record["model"] == model):
+    for record in used(kept(record for record in records if record["model"] == model)):
         for test in record["rates"]:
             tests.setdefault(test, {}).setdefault(record["contender"], []).append(record)
     return [
-        Comparison(
-            test,
-            {key: score(key, test, used(runs)) for key, runs in contenders.items()},
-            ratios(test, {key: used(runs) for key, runs in contenders.items()}),
-        )
+        Comparison(test, {key: score(key, test, runs) for key, runs in contenders.items()}, ratios(test, contenders))
         for test, contenders in tests.items()
     ]
 
 
 def used(runs: list[dict]) -> list[dict]:
-    """Disturbed runs count only where none was quiet."""
-    return [run for run in runs if not run["disturbance"]] or runs
+    """Disturbed runs of a match count only where none was quiet."""
+
+    def match(run: dict) -> tuple:
+        return (*sorted([run["contender"], *run["beside"]]), run["depth"])
+
+    quiet = {match(run) for run in runs if not run["disturbance"]}
+    return [run for run in runs if not run["disturbance"] or match(run) not in quiet]
 
 
 def score(contender: str, test: str, runs: list[dict]) -> Score:
@@ -100,24 +101,35 @@ def score(contender: str, test: str, runs: list[dict]) -> Score:
 
 
 def ratios(test: str, runs: dict[str, list[dict]]) -> dict[str, Ratio]:
-    """Ours over every peer that has run in the same rounds."""
+    """Ours over every peer: of their matches, or where there were none of runs alone."""
     found = {}
     for peer in runs:
-        if CONTENDERS[peer].is_ours:
-            continue
-        rounds: dict[int, list[float]] = {}
-        for theirs in runs[peer]:
-            for ours in runs.get(OURS, []):
-                if ours["round"] != theirs["round"] or ours["beside"] not in ([], [peer]):
-                    continue
-                pairs = zip(ours["rates"][test], theirs["rates"][test])
-                is_match = bool(ours["beside"])
-                rounds[ours["round"]] = (
-                    [a / b for a, b in pairs] if is_match else [median(ours["rates"][test]) / median(theirs["rates"][test])]
-                )
-        if rounds:
-            found[peer] = Ratio(rounds)
+        if not CONTENDERS[peer].is_ours:
+            ratio = of_matches(test, runs, peer) or of_runs_alone(test, runs, peer)
+            if ratio:
+                found[peer] = Ratio(ratio)
     return found
+
+
+def of_matches(test: str, runs: dict[str, list[dict]], peer: str) -> dict[int, list[float]]:
+    theirs = {run["round"]: run["rates"][test] for run in runs[peer] if run["beside"] == [OURS]}
+    return {
+        run["round"]: [a / b for a, b in zip(run["rates"][test], theirs[run["round"]])]
+        for run in runs.get(OURS, [])
+        if run["beside"] == [peer] and run["round"] in theirs
+    }
+
+
+def of_runs_alone(test: str, runs: dict[str, list[dict]], peer: str) -> dict[int, list[float]]:
+    """By round; that of all medians where no round has both."""
+    ours, theirs = (
+        {run["round"]: median(run["rates"][test]) for run in runs.get(key, []) if not run["beside"]}
+        for key in (OURS, peer)
+    )
+    both = {n: [ours[n] / theirs[n]] for n in ours if n in theirs}
+    if both or not (ours and theirs):
+        return both
+    return {0: [median(ours.values()) / median(theirs.values())]}
 
 
 def kept(records) -> list[dict]:
@@ -135,9 +147,11 @@ def kept(records) -> list[dict]:
 
 
 def refusals(records: list[dict], model: str) -> dict[str, str]:
-    """Contenders that could not run a file, and what they said."""
+    """Contenders that could not run a file at all, and what they said."""
+    of_model = [record for record in records if record["model"] == model]
+    able = {record["contender"] for record in of_model if not record["error"]}
     return {
         record["contender"]: record["error"]
-        for record in records
-        if record["model"] == model and record["error"]
+        for record in of_model
+        if record["error"] and record["contender"] not in able
     }

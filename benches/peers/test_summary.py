@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -68,6 +69,26 @@ class Summary(unittest.TestCase):
         self.assertEqual(comparison.ratio()[0], 1.1)
         self.assertEqual(comparison.scores["perigee"].median, 36.0)
 
+    def test_a_disturbed_match_is_no_reason_to_forget_the_peer(self) -> None:
+        def match(peer: str, ours: float, theirs: float, disturbance: str) -> list[dict]:
+            both = [record("perigee", 0, ours, disturbance), record(peer, 0, theirs, disturbance)]
+            return [both[0] | {"beside": [peer]}, both[1] | {"beside": ["perigee"]}]
+
+        records = match("ik", 40.0, 35.0, "") + match("llama", 20.0, 25.0, "others")
+        comparison = summary.compare(records, "m.gguf")[0]
+        self.assertEqual(comparison.best_peer().contender, "llama")
+        self.assertEqual(comparison.ratio()[0], 0.8)
+
+    def test_runs_alone_without_a_common_round_are_compared_by_their_medians(self) -> None:
+        records = [record("perigee", 0, 30.0), record("perigee", 1, 30.0, "others")]
+        records += [record("ik", 0, 20.0, "others"), record("ik", 1, 20.0)]
+        self.assertEqual(summary.compare(records, "m.gguf")[0].ratio(), (1.5, 1.5, 1.5))
+
+    def test_a_match_is_not_compared_with_runs_alone(self) -> None:
+        match = [record("perigee", 0, 40.0) | {"beside": ["ik"]}, record("ik", 0, 40.0) | {"beside": ["perigee"]}]
+        for records in (match + [record("ik", 0, 20.0)], [record("ik", 0, 20.0)] + match):
+            self.assertEqual(summary.compare(records, "m.gguf")[0].ratio()[0], 1.0)
+
     def test_other_settings_of_ours_do_not_help_us(self) -> None:
         records = [record("perigee", 0, 100.0), record("perigee-map", 0, 200.0), record("ik", 0, 100.0)]
         self.assertEqual(summary.compare(records, "m.gguf")[0].ratio()[0], 1.0)
@@ -76,6 +97,8 @@ class Summary(unittest.TestCase):
         refused = record("llama", 0, 1.0) | {"error": "refused", "rates": {}}
         self.assertEqual(summary.refusals([refused], "m.gguf"), {"llama": "refused"})
         self.assertEqual(summary.compare([refused], "m.gguf"), [])
+        # It was only too large beside another.
+        self.assertEqual(summary.refusals([refused, record("llama", 0, 1.0)], "m.gguf"), {})
 
     def test_the_chart_has_a_bar_per_engine(self) -> None:
         records = [record("perigee", 0, 100.0), record("ik", 0, 50.0), record("llama", 0, 25.0)]
@@ -98,11 +121,12 @@ sys.exit(name == "c")
 """
 
     def play(self, *players: tuple[str, int]) -> tuple[str, list[quiet.Player]]:
-        with tempfile.TemporaryDirectory() as folder, open(f"{folder}/log", "w") as errors:
+        with tempfile.TemporaryDirectory() as folder:
             noted = Path(folder) / "noted"
             noted.touch()
             commands = [[sys.executable, "-c", self.PROGRAM, name, str(n), str(noted)] for name, n in players]
-            return [quiet.take_turns(commands, errors), noted.read_text()][::-1]
+            logs = [Path(folder) / f"{name}.log" for name, _ in players]
+            return [quiet.take_turns(commands, logs), noted.read_text()][::-1]
 
     def test_programs_alternate_until_each_has_ended(self) -> None:
         noted, (a, b) = self.play(("a", 2), ("b", 4))
@@ -113,6 +137,20 @@ sys.exit(name == "c")
     def test_who_cannot_begin_ends_the_others(self) -> None:
         noted, (a, c) = self.play(("a", 2), ("c", 0))
         self.assertEqual((noted, a.is_stopped, c.is_stopped, c.status), ("", True, False, 1))
+
+    def test_who_has_died_can_be_stopped(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            player = quiet.Player([sys.executable, "-c", "print('begun', flush=True)"], Path(folder) / "log")
+            self.assertEqual(player.child.stdout.readline(), "begun\n")
+            time.sleep(0.2)
+            player.stop()
+        self.assertIsNotNone(player.status)
+
+    def test_a_turn_may_follow_an_unfinished_line(self) -> None:
+        program = "import sys; print('...', end='', flush=True); print('turn', flush=True); sys.stdin.readline()"
+        with tempfile.TemporaryDirectory() as folder:
+            [player] = quiet.take_turns([[sys.executable, "-c", program]], [Path(folder) / "log"])
+        self.assertEqual((player.status, player.printed), (0, "..."))
 
 
 class Output(unittest.TestCase):
