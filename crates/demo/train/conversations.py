@@ -357,7 +357,7 @@ def chat_for(rng, kind, stage, held=False, thinking=None):
     if kind == "multi":
         return multi(rng, stage, held, thinking)
     if kind == "choose":
-        return choose(rng, stage)
+        return choose(rng, stage, held, thinking)
     {
         "talk": turn_talk, "fact": quiz(turn_fact, stage), "sum": quiz(turn_sum, stage), "repeat": turn_repeat, "reading": turn_reading,
         "call": lambda c: turn_call(c, result=False), "result": turn_call, "two": lambda c: turn_two(c, rng.random() < 0.5),
@@ -391,9 +391,9 @@ def memory(chat):
         turn_memory(chat)
 
 
-def choose(rng, stage):
+def choose(rng, stage, held=False, thinking=None):
     """Requests that a tool fits and others, to the same tools: a decision every few tokens."""
-    chat = Chat(rng, tools=some_tools(rng, False, stage))
+    chat = Chat(rng, held, some_tools(rng, held, stage), thinking)
     for _ in range(rng.randint(3, 6)):
         if rng.random() < 0.5:
             turn_no_tool(chat)
