@@ -1,7 +1,7 @@
 //! `cargo xtask test`: one build, every test, one count.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::step::{self, Result, cargo, root};
@@ -35,6 +35,12 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
         .args(filter);
     if let Ok(python) = &python {
         command.env("PERIGEE_TEST_PYTHON", python);
+        if filter.is_empty() {
+            step::run(
+                "testing the arithmetic of the benchmarks",
+                Command::new(python).args(["-m", "unittest", "discover", "benches/peers"]),
+            )?;
+        }
     }
     let mut counts = run_counting("running the tests", &mut command)?;
     // A filter names tests of the ordinary build.
@@ -82,7 +88,7 @@ struct Counts {
 
 /// Runs cargo test, passing its output on, and adds up its result lines. A suite that lacks a
 /// tool prints a line `skipped: …`.
-fn run_counting(what: &str, command: &mut std::process::Command) -> Result<Counts> {
+fn run_counting(what: &str, command: &mut Command) -> Result<Counts> {
     eprintln!("==> {what}");
     let mut child = command
         .current_dir(root())
