@@ -20,6 +20,8 @@ pub(crate) mod quads;
 pub(crate) mod quads_avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod quads_avx512;
+#[cfg(target_arch = "x86_64")]
+mod words_avx2;
 
 // No closures in the inner loops: one made here has no vector instructions of its own, and
 // inside `array::map` it is a call per row.

@@ -31,6 +31,13 @@ fn ahead(block: *const u8, len: usize, n_columns: usize) -> (*const u8, usize) {
     }
 }
 
+/// Asks for weights beyond a block of `len` bytes that meets `n_columns`.
+#[inline(always)]
+pub(super) fn prefetch_ahead(block: *const u8, len: usize, n_columns: usize) {
+    let (start, len) = ahead(block, len, n_columns);
+    prefetch(start, len);
+}
+
 /// A type with a packed layout.
 pub(super) trait Format {
     /// The type.
@@ -88,8 +95,7 @@ pub(super) unsafe fn dot_group<S: Quads, F: Format, const N: usize>(
         }
         for b in 0..n_in / layout.block_len {
             let block = group.add(layout.group_meta_bytes() + b * F::BLOCK_BYTES);
-            let (start, len) = ahead(block, F::BLOCK_BYTES, N);
-            prefetch(start, len);
+            prefetch_ahead(block, F::BLOCK_BYTES, N);
             let d = block_scales::<S, F>(group, block);
             let dmin = if layout.has_mins() {
                 S::f_neg(S::f_load_f16(block.add(F::DMIN)))

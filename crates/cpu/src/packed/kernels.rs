@@ -5,14 +5,20 @@ use perigee_quant::packed::{GROUP_ROWS, Layout};
 
 use super::dot::{Format, dot_group, dot_registers};
 use super::rows::dot_rows;
+use super::sums::{dot_sums, sums_in_16_bits};
 use super::tiles::{TilePanel, dot_tiles};
 use super::unpack::{Bits2, Bits3, Bits4, Bits5, Bits6, Bits8, Nibbles, Pairs, Points, Sequences};
+use super::words::dot_words;
 use crate::matrix::Order;
 use crate::simd::isa::Isa;
 use crate::simd::quads::Scalar;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::quads_avx2::Avx2;
 
 /// Most rows of activations that a kernel takes.
-pub(crate) const MAX_COLUMNS: usize = 8;
+pub(crate) const MAX_COLUMNS: usize = 36;
+/// As many as kernels have that are made for a few.
+const FEW_COLUMNS: usize = 8;
 
 /// Dot products of 16 rows with as many rows of activations as it is made for.
 ///
@@ -25,9 +31,19 @@ type Dot = unsafe fn(*const u8, usize, &[*const u8], &mut [[f32; GROUP_ROWS]]);
 pub(crate) struct Kernel {
     /// By the number of rows of activations that they are made for, from the most to one.
     counts: &'static [(usize, Dot)],
+    /// Instead of those from a number of rows of activations on, up to [`MAX_COLUMNS`].
+    many: Option<(usize, Dot)>,
 }
 
 impl Kernel {
+    /// Rows of activations that are best multiplied at once, if there are so many.
+    pub(crate) fn best_columns(&self) -> usize {
+        match self.many {
+            Some(_) => MAX_COLUMNS,
+            None => FEW_COLUMNS,
+        }
+    }
+
     /// `y[c][r] = w[r] · x[c]` for the 16 rows of a group of `n_in` columns and up to
     /// [`MAX_COLUMNS`] rows of activations.
     ///
@@ -43,6 +59,10 @@ impl Kernel {
         mut y: &mut [[f32; GROUP_ROWS]],
     ) {
         debug_assert_eq!(x.len(), y.len());
+        if let Some((_, dot)) = self.many.filter(|(from, _)| x.len() >= *from) {
+            // SAFETY: promised by the caller.
+            return unsafe { dot(group, n_in, x, y) };
+        }
         for (n, dot) in self.counts {
             while x.len() >= *n {
                 let (now, rest) = x.split_at(*n);
@@ -81,10 +101,17 @@ impl TileKernel {
 /// A [`Kernel`] of functions for these numbers of rows of activations.
 macro_rules! kernel {
     ($function:tt $types:tt $($n:literal)+) => {
-        Kernel { counts: &[$(($n, kernel!(@ $function $types $n))),+] }
+        Kernel { counts: &[$(($n, kernel!(@ $function $types $n))),+], many: None }
     };
     (@ [$($function:tt)+] [$($types:ty),+] $n:literal) => { $($function)+::<$($types),+, $n> };
 }
+
+/// Rows of activations for which weights are unpacked to memory, as bytes.
+#[cfg(target_arch = "x86_64")]
+const WORTH_SUMS: usize = 3;
+/// The same, as words.
+#[cfg(target_arch = "x86_64")]
+const WORTH_WORDS: usize = 7;
 
 /// The kernels of `F` per instruction set.
 struct Of<F>(F);
@@ -116,12 +143,21 @@ impl<F: Format> Of<F> {
     }
 
     /// For packed rows. Each call unpacks the weights again, which costs as much as a row of
-    /// activations: hence three and six too, and eight, where there are registers enough.
+    /// activations, with AVX2 as two: hence three and six too, and eight, where there are registers
+    /// enough, and unpacking to memory where there are not.
     fn on(isa: Isa) -> Kernel {
         match isa {
             Isa::Scalar => Self::SCALAR,
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => kernel!([x86::avx2] [F] 4 2 1),
+            Isa::Avx2 if sums_in_16_bits::<Avx2<false>>(F::LAYOUT).is_some() => Kernel {
+                many: Some((WORTH_SUMS, x86::avx2_sums::<F>)),
+                ..kernel!([x86::avx2] [F] 2 1)
+            },
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => Kernel {
+                many: Some((WORTH_WORDS, x86::avx2_words::<F>)),
+                ..kernel!([x86::avx2] [F] 4 2 1)
+            },
             #[cfg(target_arch = "x86_64")]
             Isa::AvxVnni => kernel!([x86::avx_vnni] [F] 4 2 1),
             #[cfg(target_arch = "x86_64")]
@@ -156,7 +192,10 @@ pub(super) unsafe fn peak(isa: Isa, rounds: usize) -> usize {
 /// [`dot_group`], [`dot_rows`] and [`dot_tiles`] in functions that may use an instruction set.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Format, GROUP_ROWS, TilePanel, dot_group, dot_registers, dot_rows, dot_tiles};
+    use super::{
+        Format, GROUP_ROWS, TilePanel, dot_group, dot_registers, dot_rows, dot_sums, dot_tiles,
+        dot_words,
+    };
     use crate::simd::quads_avx2::Avx2;
     use crate::simd::quads_avx512::Avx512;
 
@@ -173,6 +212,21 @@ mod x86 {
                 // SAFETY: this function has the instruction set; the rest is promised by the
                 // caller.
                 unsafe { dot_tiles::<$simd, F>(group, panel, y) }
+            }
+        };
+        ($name:ident, many $dot:ident, $features:literal, $simd:ty) => {
+            /// # Safety
+            /// As the loop that it wraps, on a CPU that has the features.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn $name<F: Format>(
+                group: *const u8,
+                n_in: usize,
+                x: &[*const u8],
+                y: &mut [[f32; GROUP_ROWS]],
+            ) {
+                // SAFETY: this function has the instruction set; the rest is promised by the
+                // caller.
+                unsafe { $dot::<$simd, F>(group, n_in, x, y) }
             }
         };
         ($name:ident, $dot:ident, $features:literal, $simd:ty) => {
@@ -201,6 +255,8 @@ mod x86 {
         };
     }
     enabled!(avx2, dot_group, "avx2,fma,f16c", Avx2<false>);
+    enabled!(avx2_sums, many dot_sums, "avx2,fma,f16c", Avx2<false>);
+    enabled!(avx2_words, many dot_words, "avx2,fma,f16c", Avx2<false>);
     enabled!(avx2_rows, dot_rows, "avx2,fma,f16c", Avx2<false>);
     enabled!(avx2_peak, "avx2,fma,f16c", Avx2<false>);
     enabled!(avx_vnni, dot_group, "avx2,fma,f16c,avxvnni", Avx2<true>);

@@ -9,7 +9,8 @@ use perigee_quant::packed::{CHUNK_LEN, Form, GROUP_ROWS, SubScales};
 
 use super::dot::{Format, SubBlocks, block_scales};
 use super::unpack::Unpack;
-use crate::simd::quads::{Quads, Tiles};
+use super::values::{Mins, add_scaled, signed};
+use crate::simd::quads::Tiles;
 use crate::simd::{LANES, aligned, take_parts};
 
 /// Rows of activations of a product of tiles.
@@ -167,7 +168,7 @@ pub(super) unsafe fn dot_tiles<S: Tiles, F: Format>(
                     S::multiply_once(&tiles, a.add(first * CHUNK_LEN), b, c);
                     for (i, y) in y.iter_mut().enumerate() {
                         let sum = S::load(c.add(i * GROUP_ROWS).cast());
-                        add::<S>(sum, d, da[first + i], y);
+                        add_scaled::<S>(sum, d, da[first + i], y);
                     }
                 }
             } else {
@@ -182,124 +183,17 @@ pub(super) unsafe fn dot_tiles<S: Tiles, F: Format>(
                         let at = c.add(i / GROUP_ROWS * (TILE / 2) + i % GROUP_ROWS * GROUP_ROWS);
                         let high = S::shl32::<8>(S::load(at.cast()));
                         let sum = S::add(high, S::load(at.add(TILE / 4).cast()));
-                        add::<S>(sum, d, da[first + i], y);
+                        add_scaled::<S>(sum, d, da[first + i], y);
                         if layout.has_mins() {
                             let deltas = &panel.deltas[first_sub * panel.n_rows + first + i..];
-                            let sum = mins.sum::<F>(deltas, panel.n_rows);
-                            add::<S>(sum, mins.scale, da[first + i], y);
+                            let sum = mins.sum::<F>(deltas.as_ptr(), panel.n_rows);
+                            add_scaled::<S>(sum, mins.scale, da[first + i], y);
                         }
                     }
                 }
             }
         }
     }
-}
-
-/// `y ← fma(d·da, f32(sum), y)`.
-///
-/// # Safety
-/// The CPU has the instruction set of `S`.
-#[inline(always)]
-unsafe fn add<S: Quads>(sum: S::V, d: S::F, da: f32, y: &mut Sums) {
-    // SAFETY: promised by the caller; there are 16 sums.
-    unsafe {
-        let scale = S::f_mul(d, S::f_splat(da));
-        let sum = S::f_fma(scale, S::f_from(sum), S::f_load(y.as_ptr().cast()));
-        S::f_store(sum, y.as_mut_ptr());
-    }
-}
-
-/// The minima of a block of 256 columns, of types that have them.
-struct Mins<S: Quads> {
-    of_subs: [S::V; 16],
-    /// Their float scales, negated.
-    scale: S::F,
-}
-
-impl<S: Quads> Mins<S> {
-    /// # Safety
-    /// As [`signed`].
-    #[inline(always)]
-    unsafe fn of<F: Format>(block: *const u8) -> Self {
-        let layout = F::LAYOUT;
-        // SAFETY: promised by the caller.
-        unsafe {
-            let (mut of_subs, mut scale) = ([S::zero(); 16], S::f_zero());
-            if layout.has_mins() {
-                scale = S::f_neg(S::f_load_f16(block.add(F::DMIN)));
-                for (k, min) in of_subs[..layout.n_sub()].iter_mut().enumerate() {
-                    let per_chunk = CHUNK_LEN / layout.sub_len;
-                    let chunk = SubBlocks::<S>::of::<F>(block, k / per_chunk);
-                    *min = chunk.mins[k % per_chunk];
-                }
-            }
-            Self { of_subs, scale }
-        }
-    }
-
-    /// The minima times the sums of a row of activations, which are `stride` apart.
-    ///
-    /// # Safety
-    /// The CPU has the instruction set of `S`.
-    #[inline(always)]
-    unsafe fn sum<F: Format>(&self, deltas: &[i32], stride: usize) -> S::V {
-        let mins = self.of_subs[..F::LAYOUT.n_sub()].iter();
-        // SAFETY: promised by the caller.
-        unsafe {
-            let mut sum = S::zero();
-            for (min, delta) in mins.zip(deltas.iter().step_by(stride)) {
-                sum = S::add(sum, S::mul(*min, S::splat(*delta)));
-            }
-            sum
-        }
-    }
-}
-
-/// The values of a chunk of a packed block.
-///
-/// # Safety
-/// The CPU has the instruction set of `S`; `block` points to a block in the layout of `F`.
-#[inline(always)]
-unsafe fn signed<S: Tiles, F: Format>(
-    tables: &<F::Codes as Unpack>::Tables<S>,
-    block: *const u8,
-    chunk: usize,
-) -> [S::V; 8] {
-    const { assert!(fits_a_byte::<F>(), "shifted values are bytes") };
-    let layout = F::LAYOUT;
-    // SAFETY: promised by the caller.
-    unsafe {
-        let mut quads = F::Codes::unpack::<S, F>(tables, block.add(F::CODES), chunk);
-        for (q, quad) in quads.iter_mut().enumerate() {
-            if F::Codes::HIGH_TIMES_16 && S::EXACT_U8 && q >= 4 {
-                *quad = S::and(S::shr16::<4>(*quad), S::splat(0x0F0F_0F0F));
-            }
-            let plain = S::sub_bytes(*quad, layout.bias);
-            *quad = plain;
-            if layout.shift != 0 {
-                let k = (chunk * CHUNK_LEN + q / 4 * CHUNK_LEN / 2) / layout.sub_len;
-                let flags = block.add(F::FLAGS + 2 * k).cast::<u16>();
-                let flags = u16::from_le(flags.read_unaligned());
-                let shifted = S::sub_bytes(*quad, -i32::from(layout.shift));
-                *quad = S::select_lanes(flags, shifted, plain);
-            }
-        }
-        quads
-    }
-}
-
-/// Whether shifted values are signed bytes.
-const fn fits_a_byte<F: Format>() -> bool {
-    let layout = F::LAYOUT;
-    let mut i = 0;
-    while i < layout.values.len() {
-        let shifted = layout.values[i] as i32 + layout.shift as i32;
-        if shifted != shifted as i8 as i32 {
-            return false;
-        }
-        i += 1;
-    }
-    true
 }
 
 /// The tile of a block of 32 columns.

@@ -188,24 +188,6 @@ impl Tiles for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn store(a: __m512i, at: *mut i8) {
-        // SAFETY: promised by the caller.
-        unsafe { _mm512_storeu_si512(at.cast(), a) }
-    }
-
-    #[inline(always)]
-    unsafe fn sub_bytes(a: __m512i, bias: i32) -> __m512i {
-        // SAFETY: promised by the caller.
-        unsafe { _mm512_sub_epi8(a, _mm512_set1_epi8(bias as i8)) }
-    }
-
-    #[inline(always)]
-    unsafe fn select_lanes(flags: u16, a: __m512i, b: __m512i) -> __m512i {
-        // SAFETY: promised by the caller.
-        unsafe { _mm512_mask_blend_epi32(flags, b, a) }
-    }
-
-    #[inline(always)]
     unsafe fn scaled(a: __m512i, scales: __m512i) -> [__m512i; 2] {
         // SAFETY: promised by the caller.
         unsafe {

@@ -2,7 +2,7 @@
 //! to a row of the group, with rows in the order of the file to four columns.
 
 use half::f16;
-use perigee_quant::packed::Grid;
+use perigee_quant::packed::{CHUNK_LEN, GROUP_ROWS, Grid};
 
 /// What the kernels of weights that meet integers need of an instruction set.
 ///
@@ -126,6 +126,19 @@ pub(crate) trait Quads: Copy {
     unsafe fn f_fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
 }
 
+/// What products need beside [`Quads`] that unpack weights before they meet activations.
+///
+/// # Safety
+/// As [`Quads`].
+pub(crate) trait Unpacked: Quads {
+    /// 64 bytes to `at`.
+    unsafe fn store(a: Self::V, at: *mut i8);
+    /// The bytes less `bias`.
+    unsafe fn sub_bytes(a: Self::V, bias: i32) -> Self::V;
+    /// Lanes of `a` where bits of `flags` are set, else of `b`.
+    unsafe fn select_lanes(flags: u16, a: Self::V, b: Self::V) -> Self::V;
+}
+
 /// Products of tiles: rows of activations with quads of weights.
 ///
 /// A row of an operand `a` is one row of activations, a row of `b` a quad of 16 rows of weights; a
@@ -134,7 +147,7 @@ pub(crate) trait Quads: Copy {
 /// # Safety
 /// As [`Quads`], and the CPU has tiles that this process may use; `tiles` are those that
 /// [`configure`](Self::configure) has made, on the same thread, for such a depth.
-pub(crate) trait Tiles: Quads {
+pub(crate) trait Tiles: Unpacked {
     /// Tiles that are ready, for as long as it lives.
     type Configured;
 
@@ -156,14 +169,64 @@ pub(crate) trait Tiles: Quads {
     /// `c` gets two times 16 rows.
     unsafe fn multiply_once(tiles: &Self::Configured, a: *const i8, b: *const i8, c: *mut i32);
 
-    /// 64 bytes to `at`.
-    unsafe fn store(a: Self::V, at: *mut i8);
-    /// The bytes less `bias`.
-    unsafe fn sub_bytes(a: Self::V, bias: i32) -> Self::V;
-    /// Lanes of `a` where bits of `flags` are set, else of `b`.
-    unsafe fn select_lanes(flags: u16, a: Self::V, b: Self::V) -> Self::V;
     /// The signed bytes of every lane times its scale, −128 to 127, as `256 · first + second`.
     unsafe fn scaled(a: Self::V, scales: Self::V) -> [Self::V; 2];
+}
+
+/// Products in 16 bits, for instruction sets that have none of bytes which add up in 32 bits.
+///
+/// # Safety
+/// As [`Quads`].
+pub(crate) trait Words: Unpacked {
+    /// `w[2i]·a[2i] + w[2i+1]·a[2i+1]` as i16, of unsigned bytes `w` up to 128 and signed ones `a`
+    /// above −128.
+    unsafe fn pair_sums(w: Self::V, a: Self::V) -> Self::V;
+    /// Sums of 16-bit units.
+    unsafe fn add16(a: Self::V, b: Self::V) -> Self::V;
+    /// The low halves of the products of 16-bit units.
+    unsafe fn mul16(a: Self::V, b: Self::V) -> Self::V;
+    /// `a[2i]·b[2i] + a[2i+1]·b[2i+1]` of i16, as i32.
+    unsafe fn dot16(a: Self::V, b: Self::V) -> Self::V;
+    /// Bytes 0 and 2 of every lane as two i16, and bytes 1 and 3.
+    unsafe fn words(a: Self::V) -> [Self::V; 2];
+    /// `y[c] ← fma(scales[k] · da[c][k], f32(Σ w·a[c]), y[c])` over the blocks k of the span, in their
+    /// order. `a[c]` points to as many activations as the span has columns, `da[c]` to a float for each
+    /// block.
+    unsafe fn multiply<const N: usize>(
+        span: &WordSpan,
+        a: &[*const i8; N],
+        da: &[*const f32; N],
+        y: &mut [[f32; GROUP_ROWS]; N],
+    );
+}
+
+/// Up to 256 columns of 16 rows of weights, as words.
+#[repr(C, align(64))]
+pub(crate) struct WordSpan {
+    /// Values times the integer scales of their sub-blocks. For each 32 columns: those that
+    /// [`Words::words`] gives first of the eight quads, then the others.
+    pub(crate) words: [[[[i16; 2]; GROUP_ROWS]; CHUNK_LEN / 2]; Self::LEN / CHUNK_LEN],
+    /// The float scales of its blocks.
+    pub(crate) scales: [[f32; GROUP_ROWS]; Self::LEN / CHUNK_LEN],
+    /// Columns of a block.
+    pub(crate) block_len: usize,
+    /// Blocks that it has.
+    pub(crate) n_blocks: usize,
+}
+
+impl WordSpan {
+    /// Columns of a whole one.
+    pub(crate) const LEN: usize = 256;
+
+    /// Without blocks.
+    pub(crate) fn new(block_len: usize) -> Self {
+        Self {
+            words: [[[[0; 2]; GROUP_ROWS]; CHUNK_LEN / 2]; Self::LEN / CHUNK_LEN],
+            scales: [[0.0; GROUP_ROWS]; Self::LEN / CHUNK_LEN],
+            block_len,
+            n_blocks: 0,
+        }
+    }
 }
 
 /// The shift that a 64-entry table makes up for when codes have `bits` bits from bit `shift` on

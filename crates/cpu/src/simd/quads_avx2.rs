@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 use perigee_quant::packed::Grid;
 
 use super::points_avx2::{points, spread_bits};
-use super::quads::Quads;
+use super::quads::{Quads, Unpacked};
 use super::quads_avx512::doubled;
 
 /// AVX2, FMA, F16C; with `VNNI` also AVX-VNNI.
@@ -22,6 +22,9 @@ macro_rules! halves {
     };
     ($f:ident, $a:expr, $b:expr) => {
         [$f($a[0], $b[0]), $f($a[1], $b[1])]
+    };
+    ($f:ident, $a:expr, $b:expr, $c:expr) => {
+        [$f($a[0], $b[0], $c[0]), $f($a[1], $b[1], $c[1])]
     };
 }
 
@@ -105,13 +108,7 @@ impl<const VNNI: bool> Quads for Avx2<VNNI> {
     unsafe fn add_where(flags: u16, a: Self::V, b: Self::V) -> Self::V {
         // SAFETY: see `zero`.
         unsafe {
-            let flags = _mm256_set1_epi32(i32::from(flags));
-            let bits = [
-                _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128),
-                _mm256_setr_epi32(256, 512, 1024, 2048, 4096, 8192, 16384, 32768),
-            ];
-            let set = halves!(_mm256_and_si256, bits, [flags; 2]);
-            let masks = halves!(_mm256_cmpeq_epi32, set, bits);
+            let masks = lane_masks(flags);
             Self::add(a, Self::and(masks, b))
         }
     }
@@ -380,6 +377,30 @@ impl<const VNNI: bool> Quads for Avx2<VNNI> {
     }
 }
 
+impl<const VNNI: bool> Unpacked for Avx2<VNNI> {
+    #[inline(always)]
+    unsafe fn store(a: Self::V, at: *mut i8) {
+        // SAFETY: see `zero`.
+        unsafe {
+            _mm256_storeu_si256(at.cast(), a[0]);
+            _mm256_storeu_si256(at.add(32).cast(), a[1]);
+        }
+    }
+    #[inline(always)]
+    unsafe fn sub_bytes(a: Self::V, bias: i32) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { halves!(_mm256_sub_epi8, a, [_mm256_set1_epi8(bias as i8); 2]) }
+    }
+    #[inline(always)]
+    unsafe fn select_lanes(flags: u16, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe {
+            let masks = lane_masks(flags);
+            halves!(_mm256_blendv_epi8, b, a, masks)
+        }
+    }
+}
+
 /// 16 bytes, every one twice.
 ///
 /// # Safety
@@ -404,6 +425,24 @@ unsafe fn nibbles(at: *const u8) -> __m256i {
         let bytes = _mm256_broadcastsi128_si256(_mm_loadu_si128(at.cast()));
         let shifted = _mm256_srlv_epi64(bytes, _mm256_setr_epi64x(0, 0, 4, 4));
         _mm256_and_si256(shifted, _mm256_set1_epi8(15))
+    }
+}
+
+/// Lanes of ones where bits of `flags` are set.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn lane_masks(flags: u16) -> [__m256i; 2] {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let flags = _mm256_set1_epi32(i32::from(flags));
+        let bits = [
+            _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128),
+            _mm256_setr_epi32(256, 512, 1024, 2048, 4096, 8192, 16384, 32768),
+        ];
+        let set = halves!(_mm256_and_si256, bits, [flags; 2]);
+        halves!(_mm256_cmpeq_epi32, set, bits)
     }
 }
 

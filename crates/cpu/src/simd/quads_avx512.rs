@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 use perigee_quant::packed::Grid;
 
 use super::points_avx512::points;
-use super::quads::{Quads, built_in};
+use super::quads::{Quads, Unpacked, built_in};
 
 /// AVX-512 F, BW, VL, VNNI, VBMI.
 #[derive(Clone, Copy)]
@@ -296,6 +296,24 @@ impl Quads for Avx512 {
     unsafe fn f_fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F {
         // SAFETY: see `zero`.
         unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+}
+
+impl Unpacked for Avx512 {
+    #[inline(always)]
+    unsafe fn store(a: Self::V, at: *mut i8) {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_storeu_si512(at.cast(), a) }
+    }
+    #[inline(always)]
+    unsafe fn sub_bytes(a: Self::V, bias: i32) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_sub_epi8(a, _mm512_set1_epi8(bias as i8)) }
+    }
+    #[inline(always)]
+    unsafe fn select_lanes(flags: u16, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_mask_blend_epi32(flags, b, a) }
     }
 }
 

@@ -1,0 +1,342 @@
+//! The dot products of a group of 16 packed rows with any number of rows of activations, for
+//! instruction sets whose products of bytes come as sums of two in 16 bits. The arithmetic is that of
+//! `dot.rs`, to the last bit.
+//!
+//! As many of those sums are added in 16 bits as cannot overflow, and the multiplication that widens
+//! them to 32 bits is that by the scale of the sub-block. Weights are unpacked once for all rows of
+//! activations, a span at a time that stays in the first-level cache.
+
+use perigee_quant::packed::{CHUNK_LEN, Codes, GROUP_ROWS, Layout, SubScales};
+
+use super::dot::{Format, SubBlocks, block_scales, prefetch_ahead};
+use super::kernels::MAX_COLUMNS;
+use super::unpack::{Unpack, is_signed};
+use super::values::{Mins, add_scaled};
+use crate::simd::quads::Words;
+
+/// Sub-blocks of a block, at most.
+const MAX_SUBS: usize = 16;
+/// Bytes of a vector.
+const VECTOR: usize = 64;
+
+/// How many sums of two products with the biased values of a layout 16 bits hold: 1, 2 or 4; `None`
+/// for layouts whose values `S` multiplies as they are, signed.
+pub(super) const fn sums_in_16_bits<S: Words>(layout: &Layout) -> Option<usize> {
+    /// The largest sum of two products with values of 1.
+    const TWO: i32 = 2 * 127;
+    if is_signed::<S>(layout) {
+        return None;
+    }
+    let mut most = 1;
+    let mut i = 0;
+    while i < layout.values.len() {
+        let value = layout.values[i] as i32;
+        let value = match layout.codes {
+            // Points have signs beside their values.
+            Codes::Grid(_) => value.abs(),
+            _ => value,
+        };
+        if value + layout.bias > most {
+            most = value + layout.bias;
+        }
+        i += 1;
+    }
+    Some(match i16::MAX as i32 / (TWO * most) {
+        0 => panic!("16 bits hold a sum of two products"),
+        1 => 1,
+        2 | 3 => 2,
+        _ => 4,
+    })
+}
+
+/// Columns of a span.
+const SPAN: usize = 256;
+
+/// Up to 256 columns of a group, unpacked; each vector is one of `S` in memory.
+#[repr(C, align(64))]
+struct Span {
+    /// Biased values: `[column / 4]`.
+    quads: [[i8; VECTOR]; SPAN / 4],
+    /// The integer scale of a row twice: `[sub-block]`.
+    scales: [[i8; VECTOR]; MAX_SUBS],
+    /// See [`biased_scales`]: `[column / 32]`.
+    biases: [[i8; VECTOR]; SPAN / CHUNK_LEN],
+    /// Float scales: `[block]`.
+    d: [[f32; GROUP_ROWS]; SPAN / CHUNK_LEN],
+    n_blocks: usize,
+}
+
+impl Span {
+    const EMPTY: Self = Self {
+        quads: [[0; VECTOR]; SPAN / 4],
+        scales: [[0; VECTOR]; MAX_SUBS],
+        biases: [[0; VECTOR]; SPAN / CHUNK_LEN],
+        d: [[0.0; GROUP_ROWS]; SPAN / CHUNK_LEN],
+        n_blocks: 0,
+    };
+}
+
+/// A row of activations beside a span.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Column {
+    /// `Σ ls · Σ v·a` of the block so far, a vector of `S`.
+    sum: [i8; VECTOR],
+    /// The columns of the span.
+    a: *const i8,
+}
+
+impl Column {
+    const EMPTY: Self = Self {
+        sum: [0; VECTOR],
+        a: std::ptr::null(),
+    };
+}
+
+/// `y[c][r] = w[r] · x[c]` for the 16 rows of a group and up to [`MAX_COLUMNS`] rows of activations.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`; `group` points to a group of `n_in` columns in the
+/// layout of `F`, and each of `x` to a row of activations of its form.
+#[inline(always)]
+pub(super) unsafe fn dot_sums<S: Words, F: Format>(
+    group: *const u8,
+    n_in: usize,
+    x: &[*const u8],
+    y: &mut [[f32; GROUP_ROWS]],
+) {
+    let layout = F::LAYOUT;
+    y.fill([0.0; GROUP_ROWS]);
+    // SAFETY: promised by the caller; offsets are those of the layout.
+    unsafe {
+        let tables = F::Codes::tables::<S, F>();
+        let mut span = Span::EMPTY;
+        let columns = &mut [Column::EMPTY; MAX_COLUMNS][..x.len()];
+        for first in (0..n_in).step_by(SPAN) {
+            let blocks = first / layout.block_len..n_in.min(first + SPAN) / layout.block_len;
+            span.n_blocks = blocks.len();
+            let start = group.add(layout.group_meta_bytes() + blocks.start * F::BLOCK_BYTES);
+            for i in 0..blocks.len() {
+                let block = start.add(i * F::BLOCK_BYTES);
+                prefetch_ahead(block, F::BLOCK_BYTES, x.len());
+                let d = block_scales::<S, F>(group, block);
+                S::f_store(d, span.d[i].as_mut_ptr());
+                for chunk in 0..layout.block_len / CHUNK_LEN {
+                    let k = i * (layout.block_len / CHUNK_LEN) + chunk;
+                    store::<S, F>(&tables, block, chunk, (&mut span, k));
+                }
+            }
+            let mins = Mins::<S>::of::<F>(start);
+            for (column, x) in columns.iter_mut().zip(x) {
+                column.a = x.add(first).cast();
+            }
+            multiply::<S, F>(&span, &mins, (n_in, first), (x, columns), y);
+        }
+    }
+}
+
+/// Unpacks a chunk of a block, which is chunk `k` of the span.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`; `block` points to a block in the layout of `F`.
+#[inline(always)]
+unsafe fn store<S: Words, F: Format>(
+    tables: &<F::Codes as Unpack>::Tables<S>,
+    block: *const u8,
+    chunk: usize,
+    (span, k): (&mut Span, usize),
+) {
+    let layout = F::LAYOUT;
+    let per_chunk = CHUNK_LEN / layout.sub_len;
+    // SAFETY: promised by the caller.
+    unsafe {
+        let quads = F::Codes::unpack::<S, F>(tables, block.add(F::CODES), chunk);
+        for q in 0..8 {
+            S::store(quads[q], span.quads[8 * k + q].as_mut_ptr());
+        }
+        if !matches!(layout.sub_scales, SubScales::None) {
+            let scales = SubBlocks::<S>::of::<F>(block, chunk).scales;
+            for s in 0..per_chunk {
+                let to = span.scales[k * per_chunk + s].as_mut_ptr();
+                S::store(pair::<S>(scales[s], scales[s]), to);
+            }
+            if layout.bias != 0 {
+                let biases = biased_scales::<S, F>(block, &scales, chunk);
+                S::store(biases, span.biases[k].as_mut_ptr());
+            }
+        }
+    }
+}
+
+/// Adds the products of a span with rows of activations of `n_in` columns, of which it has those from
+/// `first` on.
+///
+/// # Safety
+/// As [`dot_sums`]; the span is filled, and `columns` has its columns of every row.
+#[inline(always)]
+unsafe fn multiply<S: Words, F: Format>(
+    span: &Span,
+    mins: &Mins<S>,
+    (n_in, first): (usize, usize),
+    (x, columns): (&[*const u8], &mut [Column]),
+    y: &mut [[f32; GROUP_ROWS]],
+) {
+    let layout = F::LAYOUT;
+    let form = layout.form();
+    // SAFETY: promised by the caller; offsets are those of the form.
+    unsafe {
+        let chunks = layout.block_len / CHUNK_LEN;
+        for b in 0..span.n_blocks {
+            let first = first + b * layout.block_len;
+            for (column, x) in columns.iter_mut().zip(x) {
+                let bases = x.add(form.bases(n_in).start).cast::<i32>();
+                let bases = bases.add(first / layout.sub_len);
+                let start = start::<S, F>(span, b * chunks, bases);
+                S::store(start, column.sum.as_mut_ptr());
+            }
+            for half in 2 * b * chunks..2 * (b + 1) * chunks {
+                add_half::<S, F>(span, half, columns);
+            }
+            let d = S::f_load(span.d[b].as_ptr().cast());
+            for ((column, x), y) in columns.iter().zip(x).zip(&mut *y) {
+                let da = x.add(form.scales(n_in).start).cast::<f32>();
+                let da = da.add(first / layout.block_len).read_unaligned();
+                add_scaled::<S>(S::load(column.sum.as_ptr().cast()), d, da, y);
+                if layout.has_mins() {
+                    let deltas = x.add(form.deltas(n_in).start).cast::<i32>();
+                    let sum = mins.sum::<F>(deltas.add(first / layout.sub_len), 1);
+                    add_scaled::<S>(sum, mins.scale, da, y);
+                }
+            }
+        }
+    }
+}
+
+/// Adds the products of a half of a chunk with rows of activations.
+///
+/// # Safety
+/// As [`multiply`].
+#[inline(always)]
+unsafe fn add_half<S: Words, F: Format>(span: &Span, half: usize, columns: &mut [Column]) {
+    /// Quads of half a chunk.
+    const N: usize = 4;
+    let layout = F::LAYOUT;
+    let n_sums = const {
+        match sums_in_16_bits::<S>(F::LAYOUT) {
+            Some(n) => n,
+            // Never called for such.
+            None => 1,
+        }
+    };
+    let start = half * CHUNK_LEN / 2;
+    // SAFETY: promised by the caller.
+    unsafe {
+        let mut w = [S::zero(); N];
+        for q in 0..N {
+            w[q] = S::load(span.quads[N * half + q].as_ptr().cast());
+        }
+        let scale = match layout.sub_scales {
+            SubScales::None => S::splat(0x0001_0001),
+            _ => S::load(span.scales[start / layout.sub_len].as_ptr().cast()),
+        };
+        for column in columns {
+            let mut products = [S::zero(); N];
+            for q in 0..N {
+                let quad = column.a.add(start + 4 * q).cast::<i32>().read_unaligned();
+                products[q] = S::pair_sums(w[q], S::splat(quad));
+            }
+            let mut total = S::load(column.sum.as_ptr().cast());
+            for q in (0..N).step_by(n_sums) {
+                let mut part = products[q];
+                for more in 1..n_sums {
+                    part = S::add16(part, products[q + more]);
+                }
+                total = S::add(total, S::dot16(part, scale));
+            }
+            S::store(total, column.sum.as_mut_ptr());
+        }
+    }
+}
+
+/// What takes the bias and the shift out of the products of a block, whose first chunk is `k` of the
+/// span.
+///
+/// # Safety
+/// As [`multiply`]; `bases` points to the sums of the block.
+#[inline(always)]
+unsafe fn start<S: Words, F: Format>(span: &Span, k: usize, bases: *const i32) -> S::V {
+    let layout = F::LAYOUT;
+    // SAFETY: promised by the caller.
+    unsafe {
+        if layout.bias == 0 {
+            return S::zero();
+        }
+        if layout.sub_scales == SubScales::None {
+            return S::splat(bases.read_unaligned());
+        }
+        let totals = negative_sums::<F>(bases);
+        let mut sum = S::zero();
+        for chunk in 0..layout.block_len / CHUNK_LEN {
+            let total = totals.as_ptr().add(chunk * CHUNK_LEN / layout.sub_len);
+            let total = S::splat(total.cast::<i32>().read_unaligned());
+            let biases = S::load(span.biases[k + chunk].as_ptr().cast());
+            sum = S::add(sum, S::dot16(total, biases));
+        }
+        sum
+    }
+}
+
+/// `−Σ a` of the sub-blocks of a block, of `−bias · Σ a`: at most 32 · 127, which words hold.
+///
+/// # Safety
+/// `bases` points to the sums of the block.
+#[inline(always)]
+unsafe fn negative_sums<F: Format>(bases: *const i32) -> [i16; MAX_SUBS + 1] {
+    const { assert!(F::LAYOUT.n_sub() == 0 || F::LAYOUT.bias.count_ones() <= 1) };
+    let mut sums = [0; MAX_SUBS + 1];
+    for (k, sum) in sums[..F::LAYOUT.n_sub()].iter_mut().enumerate() {
+        // SAFETY: promised by the caller.
+        let base = unsafe { bases.add(k).read_unaligned() };
+        *sum = (base >> F::LAYOUT.bias.ilog2()) as i16;
+    }
+    sums
+}
+
+/// Words of `first` and of `second` in every lane.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`.
+#[inline(always)]
+unsafe fn pair<S: Words>(first: S::V, second: S::V) -> S::V {
+    // SAFETY: promised by the caller.
+    unsafe { S::xor(S::and(first, S::splat(0xFFFF)), S::shl32::<16>(second)) }
+}
+
+/// The scales of the sub-blocks of a chunk times what their values are too large by: the bias,
+/// less the shift where there is one. Words; that of a second sub-block is 0 where there is none.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`; `block` points to a block in the layout of `F`.
+#[inline(always)]
+unsafe fn biased_scales<S: Words, F: Format>(
+    block: *const u8,
+    scales: &[S::V; 2],
+    chunk: usize,
+) -> S::V {
+    let layout = F::LAYOUT;
+    let per_chunk = CHUNK_LEN / layout.sub_len;
+    // SAFETY: promised by the caller.
+    unsafe {
+        let mut biased = [S::zero(); 2];
+        for s in 0..per_chunk {
+            biased[s] = S::mul(scales[s], S::splat(layout.bias));
+            if layout.shift != 0 {
+                let flags = block.add(F::FLAGS + 2 * (chunk * per_chunk + s));
+                let flags = u16::from_le(flags.cast::<u16>().read_unaligned());
+                let shift = S::mul(scales[s], S::splat(-i32::from(layout.shift)));
+                biased[s] = S::add_where(flags, biased[s], shift);
+            }
+        }
+        pair::<S>(biased[0], biased[1])
+    }
+}

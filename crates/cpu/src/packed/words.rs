@@ -1,0 +1,148 @@
+//! The dot products of a group of 16 packed rows with many rows of activations, by words: for
+//! instruction sets whose products of bytes are no better. The arithmetic is that of `dot.rs`, to
+//! the last bit.
+//!
+//! Weights are unpacked once for all rows of activations, a span at a time that stays in the
+//! first-level cache, and multiplied by the scales of their sub-blocks on the way.
+
+use perigee_quant::packed::{CHUNK_LEN, GROUP_ROWS, SubScales};
+
+use super::dot::{Format, SubBlocks, block_scales, prefetch_ahead};
+use super::unpack::Unpack;
+use super::values::{Mins, add_scaled, signed};
+use crate::simd::quads::{WordSpan, Words};
+
+/// Most rows of activations that are multiplied side by side: two registers of sums each, beside two
+/// of weights.
+const SIDE_BY_SIDE: usize = 6;
+
+/// `y[c][r] = w[r] · x[c]` for the 16 rows of a group and any number of rows of activations.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`; `group` points to a group of `n_in` columns in the
+/// layout of `F`, and each of `x` to a row of activations of its form.
+#[inline(always)]
+pub(super) unsafe fn dot_words<S: Words, F: Format>(
+    group: *const u8,
+    n_in: usize,
+    x: &[*const u8],
+    y: &mut [[f32; GROUP_ROWS]],
+) {
+    let layout = F::LAYOUT;
+    y.fill([0.0; GROUP_ROWS]);
+    // SAFETY: promised by the caller; offsets are those of the layout.
+    unsafe {
+        let tables = F::Codes::tables::<S, F>();
+        let mut span = WordSpan::new(layout.block_len);
+        for first in (0..n_in).step_by(WordSpan::LEN) {
+            let blocks =
+                first / layout.block_len..n_in.min(first + WordSpan::LEN) / layout.block_len;
+            span.n_blocks = blocks.len();
+            for (i, b) in blocks.enumerate() {
+                let block = group.add(layout.group_meta_bytes() + b * F::BLOCK_BYTES);
+                prefetch_ahead(block, F::BLOCK_BYTES, x.len());
+                let d = block_scales::<S, F>(group, block);
+                S::f_store(d, span.scales[i].as_mut_ptr());
+                let chunks = layout.block_len / CHUNK_LEN;
+                let words = span.words[i * chunks..].as_mut_ptr();
+                for chunk in 0..chunks {
+                    store::<S, F>(&tables, block, chunk, words.add(chunk).cast());
+                }
+            }
+            let block =
+                group.add(layout.group_meta_bytes() + first / layout.block_len * F::BLOCK_BYTES);
+            let mins = Mins::<S>::of::<F>(block);
+            let mut done = 0;
+            // As many each as possible: six would leave a few for a slow last turn.
+            for turn in (1..=x.len().div_ceil(SIDE_BY_SIDE)).rev() {
+                let n = (x.len() - done).div_ceil(turn);
+                let (x, y) = (&x[done..done + n], &mut y[done..done + n]);
+                done += n;
+                let at = (n_in, first);
+                match n {
+                    1 => multiply::<S, F, 1>(&span, &mins, at, x, y),
+                    2 => multiply::<S, F, 2>(&span, &mins, at, x, y),
+                    3 => multiply::<S, F, 3>(&span, &mins, at, x, y),
+                    4 => multiply::<S, F, 4>(&span, &mins, at, x, y),
+                    5 => multiply::<S, F, 5>(&span, &mins, at, x, y),
+                    _ => multiply::<S, F, SIDE_BY_SIDE>(&span, &mins, at, x, y),
+                }
+            }
+        }
+    }
+}
+
+/// The words of a chunk of a block.
+///
+/// # Safety
+/// As [`signed`]; `to` has room for 32 columns of words.
+#[inline(always)]
+unsafe fn store<S: Words, F: Format>(
+    tables: &<F::Codes as Unpack>::Tables<S>,
+    block: *const u8,
+    chunk: usize,
+    to: *mut i8,
+) {
+    const VECTOR: usize = 64;
+    let layout = F::LAYOUT;
+    // SAFETY: promised by the caller.
+    unsafe {
+        let quads = signed::<S, F>(tables, block, chunk);
+        let low = S::splat(0xFFFF);
+        let scales = SubBlocks::<S>::of::<F>(block, chunk).scales;
+        let both = |scale| S::xor(S::and(scale, low), S::shl32::<16>(scale));
+        let scales = [both(scales[0]), both(scales[1])];
+        // Loops over numbers: those over arrays keep them in memory.
+        for q in 0..8 {
+            let words = S::words(quads[q]);
+            let scale = scales[q / 4 * (CHUNK_LEN / 2) / layout.sub_len];
+            for part in 0..2 {
+                let words = match layout.sub_scales {
+                    SubScales::None => words[part],
+                    _ => S::mul16(words[part], scale),
+                };
+                S::store(words, to.add((8 * part + q) * VECTOR));
+            }
+        }
+    }
+}
+
+/// Adds the products of a span with `N` rows of activations of `n_in` columns, of which it has those
+/// from `first` on.
+///
+/// # Safety
+/// As [`dot_words`].
+///
+/// # Panics
+/// When there are not `N` rows and sums.
+#[inline(always)]
+unsafe fn multiply<S: Words, F: Format, const N: usize>(
+    span: &WordSpan,
+    mins: &Mins<S>,
+    (n_in, first): (usize, usize),
+    x: &[*const u8],
+    y: &mut [[f32; GROUP_ROWS]],
+) {
+    let layout = F::LAYOUT;
+    let form = layout.form();
+    let x: &[_; N] = x.try_into().expect("as many as the turn has");
+    let y: &mut [_; N] = y.try_into().expect("as many as the turn has");
+    let mut a = [std::ptr::null(); N];
+    let mut da = [std::ptr::null::<f32>(); N];
+    // SAFETY: promised by the caller; offsets are those of the form.
+    unsafe {
+        for c in 0..N {
+            a[c] = x[c].add(first).cast();
+            let scales = x[c].add(form.scales(n_in).start).cast::<f32>();
+            da[c] = scales.add(first / layout.block_len);
+        }
+        S::multiply(span, &a, &da, y);
+        if layout.has_mins() {
+            for c in 0..N {
+                let deltas = x[c].add(form.deltas(n_in).start).cast::<i32>();
+                let sum = mins.sum::<F>(deltas.add(first / layout.sub_len), 1);
+                add_scaled::<S>(sum, mins.scale, da[c].read_unaligned(), &mut y[c]);
+            }
+        }
+    }
+}
