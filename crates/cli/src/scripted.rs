@@ -71,6 +71,7 @@ pub(crate) fn load(path: &Path, context: Option<usize>, parallel: usize) -> Resu
         hidden: 0,
         n_params: 0,
         file_bytes: 0,
+        notice: None,
     };
     Ok((Box::new(model), tokenizer, context, card, true))
 }

@@ -41,6 +41,8 @@ pub struct ModelCard {
     pub n_params: u64,
     /// Bytes of the file, all shards.
     pub file_bytes: u64,
+    /// What users must know about a model that is not what they may take it for.
+    pub notice: Option<String>,
 }
 
 /// The rooms below, ready to serve.

@@ -170,7 +170,8 @@ fn load_weights(settings: &ModelSettings, parallel: usize, state: &ServerState) 
         loaded.context,
         settings.threads
     );
-    if matches!(settings.source, crate::settings::Source::Demo) {
+    let is_demo = matches!(settings.source, crate::settings::Source::Demo);
+    if is_demo {
         eprintln!("{DEMO_BANNER}");
     }
     let card = ModelCard {
@@ -178,6 +179,8 @@ fn load_weights(settings: &ModelSettings, parallel: usize, state: &ServerState) 
         hidden: loaded.config.hidden,
         n_params: loaded.n_params,
         file_bytes: loaded.file_bytes,
+        // Its lines are broken for terminals.
+        notice: is_demo.then(|| DEMO_BANNER.replace('\n', " ")),
     };
     Ok((
         Box::new(loaded.model),

@@ -59,6 +59,9 @@ fn card(state: &ServerState, id: &str) -> Value {
             "size": ready.card.file_bytes,
             "vocab_type": 2,
         });
+        if let Some(notice) = &ready.card.notice {
+            card["notice"] = json!(notice);
+        }
     }
     card
 }
