@@ -3,20 +3,22 @@
 mod clients;
 mod errors;
 mod openai;
+mod page;
 mod wire;
-
-use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use crate::program::{Server, root};
 
+/// What the model of these tests says.
+fn script() -> String {
+    let path = root().join("tests/fixtures/script.json");
+    path.to_str().expect("the path is UTF-8").to_owned()
+}
+
 /// A server whose model follows `fixtures/script.json`.
 fn scripted(args: &[&str]) -> Server {
-    let script: PathBuf = root().join("tests/fixtures/script.json");
-    let mut all = vec!["--scripted", script.to_str().expect("the path is UTF-8")];
-    all.extend(args);
-    Server::start(&all)
+    Server::start(&[&["--scripted", &script()], args].concat())
 }
 
 /// One tool, as a client declares it.

@@ -84,14 +84,19 @@ pub(crate) struct Server {
     child: Child,
     /// `http://127.0.0.1:PORT`.
     pub(crate) url: String,
+    /// What it said before it was ready.
+    pub(crate) log: String,
 }
 
 impl Server {
     /// Starts `perigee serve --port 0 ARGS` and waits until it is ready.
     pub(crate) fn start(args: &[&str]) -> Self {
-        let child = perigee()
-            .args(["serve", "--port", "0"])
-            .args(args)
+        Self::spawn(perigee().args(["serve", "--port", "0"]).args(args))
+    }
+
+    /// Starts a command that serves and waits until it is ready.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let child = command
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
@@ -99,6 +104,7 @@ impl Server {
         let mut server = Self {
             child,
             url: String::new(),
+            log: String::new(),
         };
         let stderr = server.child.stderr.take().expect("stderr was piped");
         let (sender, lines) = mpsc::channel();
@@ -108,11 +114,10 @@ impl Server {
                 let _ = sender.send(line);
             }
         });
-        let mut seen = String::new();
         while server.url.is_empty() {
             let line = lines
                 .recv_timeout(Duration::from_secs(60))
-                .unwrap_or_else(|_| panic!("not ready: {seen}"));
+                .unwrap_or_else(|_| panic!("not ready: {}", server.log));
             if let Some(url) = line
                 .split("ready: ")
                 .nth(1)
@@ -120,8 +125,8 @@ impl Server {
             {
                 server.url = url.to_owned();
             }
-            seen += &line;
-            seen.push('\n');
+            server.log += &line;
+            server.log.push('\n');
         }
         server
     }

@@ -14,7 +14,7 @@ pub(crate) use bench::{BenchArgs, BenchCommand, BenchFormat, KernelsArgs};
 pub(crate) use files::{ConvertArgs, ImatrixArgs, MatrixType, QuantizeArgs};
 pub(crate) use model::{ActivationKind, CacheType, InstructionSet, LoadHow, ModelArgs};
 pub(crate) use sampling::SamplingArgs;
-pub(crate) use server::ServerArgs;
+pub(crate) use server::{ServerArgs, WebPage};
 
 /// Kimi-K2 on one box: serves GGUF models of the deepseek2 family over an
 /// OpenAI-compatible API, chats in the terminal, measures.

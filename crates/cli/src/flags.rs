@@ -20,6 +20,9 @@ const ALIASES: &[(&str, &str)] = &[
     ("--n-predict", "--predict"),
     ("--mmap", "--load=map"),
     ("--no-mmap", "--load=pack"),
+    ("--ui", "--webui"),
+    ("--no-ui", "--webui=none"),
+    ("--no-webui", "--webui=none"),
 ];
 
 /// Flags of the peers that Perigee has no use for: how many values they take, and why not.
@@ -146,6 +149,12 @@ mod tests {
             0,
         );
         check("perigee serve --no-mmap", "perigee serve --load=pack", 0);
+        check("perigee serve --no-webui", "perigee serve --webui=none", 0);
+        check(
+            "perigee serve --webui none",
+            "perigee serve --webui none",
+            0,
+        );
     }
 
     #[test]

@@ -29,8 +29,12 @@ pub(crate) async fn require_key(
     }
 }
 
-/// Orchestrators and model pickers ask these before anybody has typed a key.
+/// Orchestrators, model pickers and the page, which asks for the key, come before anybody has
+/// typed one.
 fn is_public(path: &str) -> bool {
+    if let Some(part) = path.strip_prefix("/page/") {
+        return !part.contains('/');
+    }
     let path = path.trim_end_matches('/');
     matches!(
         path.rsplit('/').next(),

@@ -1,8 +1,8 @@
 //! HTTP in, server-sent events out: the OpenAI surface of Perigee.
 //!
 //! Wire types and their leniency live in `openai/`, endpoints in `routes/`, the
-//! way from tokens to deltas in `generation.rs`. Knows no weights, no kernels and
-//! no devices: the engine is a handle, the model a name.
+//! way from tokens to deltas in `generation.rs`, the web page in `page/`. Knows no
+//! weights, no kernels and no devices: the engine is a handle, the model a name.
 //!
 //! Start at [`router`], then `routes/chat.rs`.
 

@@ -13,7 +13,7 @@ use tower_http::cors::CorsLayer;
 
 use crate::auth;
 use crate::error::ApiError;
-use crate::routes::{chat, health, models, tokenize};
+use crate::routes::{chat, health, models, page, tokenize};
 use crate::state::ServerState;
 
 /// Base URLs that clients are configured with, doubled ones included.
@@ -38,10 +38,13 @@ pub fn router(state: Arc<ServerState>) -> Router {
         });
     }
     routes = add(routes, "", "/healthz", || get(health::health));
+    if state.options.page {
+        routes = routes.route("/page/{name}", get(page::part));
+    }
     let limit = state.options.max_body_bytes;
     let cors = state.options.cors;
     let app = routes
-        .route("/", get(root))
+        .route("/", get(page::index))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(limit))
@@ -74,10 +77,6 @@ fn add(
     routes
         .route(&format!("{prefix}{path}"), methods())
         .route(&format!("{prefix}{path}/"), methods())
-}
-
-async fn root() -> &'static str {
-    "Perigee is running. Point an OpenAI client at /v1.\n"
 }
 
 async fn unknown_path(request: Request) -> ApiError {

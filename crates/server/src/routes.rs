@@ -3,6 +3,7 @@
 pub(crate) mod chat;
 pub(crate) mod health;
 pub(crate) mod models;
+pub(crate) mod page;
 pub(crate) mod tokenize;
 
 use std::sync::Arc;

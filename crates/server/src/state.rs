@@ -22,6 +22,8 @@ pub struct ServerOptions {
     pub max_body_bytes: usize,
     /// Interval of the comment lines that keep a silent stream open.
     pub ping_interval: Duration,
+    /// Show a page to talk to the model at `/`.
+    pub page: bool,
     /// Answer cross-origin requests (`--cors`).
     pub cors: bool,
     /// Samplers where the request says nothing.

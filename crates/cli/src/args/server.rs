@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use serde::Deserialize;
 
 /// Options of `perigee serve`; `[server]` in the configuration file.
@@ -41,6 +42,17 @@ pub(crate) struct ServerArgs {
     /// Seconds between the comments that keep a silent stream open [default: 15]
     #[arg(long, value_name = "S", env = "PERIGEE_SSE_PING_INTERVAL")]
     pub(crate) sse_ping_interval: Option<u64>,
+    /// Show a page to talk to the model at /, or none (--no-webui means none) [default: auto]
+    // Switches of llama.cpp have no value, and of several the last one counts.
+    #[arg(
+        long,
+        value_name = "WHICH",
+        num_args = 0..=1,
+        default_missing_value = "auto",
+        overrides_with = "webui",
+        env = "PERIGEE_WEBUI"
+    )]
+    pub(crate) webui: Option<WebPage>,
     /// Let web pages of other origins use the server
     #[arg(long, env = "PERIGEE_CORS")]
     pub(crate) cors: bool,
@@ -56,6 +68,18 @@ pub(crate) struct ServerArgs {
     /// Seconds that open requests may take to finish at shutdown [default: 30]
     #[arg(long, value_name = "S", env = "PERIGEE_SHUTDOWN_TIMEOUT")]
     pub(crate) shutdown_timeout: Option<u64>,
+}
+
+/// Which web page is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum WebPage {
+    // ik_llama.cpp has a choice of them; here is one.
+    #[default]
+    #[value(alias = "llamacpp")]
+    #[serde(alias = "llamacpp")]
+    Auto,
+    None,
 }
 
 impl ServerArgs {
@@ -75,6 +99,7 @@ impl ServerArgs {
             queue: self.queue.or(file.queue),
             max_body_mib: self.max_body_mib.or(file.max_body_mib),
             sse_ping_interval: self.sse_ping_interval.or(file.sse_ping_interval),
+            webui: self.webui.or(file.webui),
             cors: self.cors || file.cors,
             chat_template: self.chat_template.or(file.chat_template),
             chat_template_file: self.chat_template_file.or(file.chat_template_file),

@@ -2,7 +2,7 @@
 
 mod settings;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +54,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
 async fn serve(settings: ServeSettings) -> Result<()> {
     let listener = listen(&settings.host, settings.port).await?;
     let address = listener.local_addr().context("asking for the address")?;
+    let page = settings.options.page.then(|| browser_address(address));
     warn_if_open(&settings);
     let state = ServerState::new(settings.options.clone());
     let grace = settings.shutdown_timeout;
@@ -81,6 +82,9 @@ async fn serve(settings: ServeSettings) -> Result<()> {
         result = loading => result.context("the loader ended without a result")??,
         () = signal() => return Ok(()),
     };
+    if let Some(page) = page {
+        tracing::info!("a page to talk to the model: {page}");
+    }
     tracing::info!("ready: http://{address}/v1");
     signal().await;
     tracing::info!(
@@ -207,6 +211,17 @@ async fn listen(host: &str, port: u16) -> Result<TcpListener> {
             }
             _ => anyhow::anyhow!("cannot listen on {host}:{port} (--host, --port): {error}"),
         })
+}
+
+/// Where a browser on this machine finds the page. No browser can go to the address that stands for
+/// all of them.
+fn browser_address(mut address: SocketAddr) -> String {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    format!("http://{address}/")
 }
 
 fn warn_if_open(settings: &ServeSettings) {

@@ -9,7 +9,7 @@ use perigee_server::ServerOptions;
 use perigee_topology::Machine;
 use serde_json::{Map, Value};
 
-use crate::args::{ModelArgs, ServeArgs, ServerArgs};
+use crate::args::{ModelArgs, ServeArgs, ServerArgs, WebPage};
 use crate::commands::turn::sampling_defaults;
 use crate::settings::{ConfigFile, ModelSettings, Source};
 
@@ -81,6 +81,7 @@ impl ServeSettings {
                     .checked_mul(1 << 20)
                     .context("--max-body-mib is too large")?,
                 ping_interval: Duration::from_secs(server.sse_ping_interval.unwrap_or(15).max(1)),
+                page: server.webui.unwrap_or_default() == WebPage::Auto,
                 cors: server.cors,
                 sampling: sampling_defaults(sampling),
                 template_kwargs: template_kwargs(server.chat_template_kwargs.as_deref())?,
