@@ -2,6 +2,7 @@
 
 mod answers;
 mod held_out;
+mod page;
 mod perplexity;
 
 use std::path::PathBuf;

@@ -57,9 +57,9 @@ pub(crate) fn error_line(args: &[&str]) -> String {
     errors[0].to_owned()
 }
 
-/// Runs a script of `tests/clients` with the server's address, which says at its end that all is
+/// Runs a script of `tests/clients` with the servers' addresses, which says at its end that all is
 /// well. Without the environment that `cargo xtask test` makes it is skipped.
-pub(crate) fn passes_script(script: &str, server: &Server) {
+pub(crate) fn passes_script(script: &str, servers: &[&Server]) {
     let Some(python) = std::env::var_os("PERIGEE_TEST_PYTHON") else {
         println!(
             "skipped: PERIGEE_TEST_PYTHON is not set (cargo xtask test makes the environment)"
@@ -68,7 +68,7 @@ pub(crate) fn passes_script(script: &str, server: &Server) {
     };
     let output = Command::new(python)
         .arg(root().join("tests/clients").join(script))
-        .arg(format!("{}/v1", server.url))
+        .args(servers.iter().map(|server| format!("{}/v1", server.url)))
         .output()
         .expect("python starts");
     let text = String::from_utf8_lossy(&output.stdout);

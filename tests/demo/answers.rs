@@ -83,7 +83,7 @@ fn a_second_turn_starts_from_the_cached_first_one() {
 #[test]
 fn the_python_client_calls_tools_and_tells_their_results() {
     let server = Server::start(&["--demo"]);
-    passes_script("demo_tools.py", &server);
+    passes_script("demo_tools.py", &[&server]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::program::passes_script;
 
 #[test]
 fn the_python_client_passes_its_script() {
-    passes_script("openai_client.py", &scripted(&[]));
+    passes_script("openai_client.py", &[&scripted(&[])]);
 }
 
 #[test]

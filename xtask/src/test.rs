@@ -7,8 +7,12 @@ use std::time::Instant;
 use crate::step::{self, Result, cargo, root};
 use crate::{loom, system, venv};
 
-/// The client that most agents are built on, as a second opinion beside our own.
-const PYTHON_CLIENTS: &[&str] = &["openai==3.52.0"];
+/// The client that most agents are built on, as a second opinion beside our own, and what drives a
+/// browser.
+const PYTHON_CLIENTS: &[&str] = &["openai==3.52.0", "playwright==1.65.2"];
+
+/// Programs that show the web page to its test; the first one is Debian's smallest.
+const BROWSERS: [&str; 3] = ["chromium-headless-shell", "chromium", "google-chrome"];
 
 /// The scripted model is part of the test build, so that there is one build graph.
 const FEATURES: [&str; 3] = ["--workspace", "--features", "perigee-cli/scripted"];
@@ -22,6 +26,10 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
     if let Err(error) = &python {
         eprintln!("==> tests with Python clients will be skipped: {error}");
     }
+    let browser = python.as_ref().ok().and_then(|_| browser());
+    if browser.is_none() {
+        eprintln!("==> the test of the web page will be skipped: no browser");
+    }
     step::run("building the program", cargo(&["build"]).args(FEATURES))?;
     step::run(
         "building the tests",
@@ -33,6 +41,9 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
         .arg("--")
         .args(["--nocapture", "--test-threads=2"])
         .args(filter);
+    if let Some(browser) = browser {
+        command.env("PERIGEE_TEST_BROWSER", browser);
+    }
     if let Ok(python) = &python {
         command.env("PERIGEE_TEST_PYTHON", python);
         if filter.is_empty() {
@@ -76,6 +87,12 @@ pub(crate) fn lint() -> Result<()> {
             .args(FEATURES)
             .args(["--", "-D", "warnings"]),
     )
+}
+
+/// A browser that is there, or the first one if it can be installed.
+fn browser() -> Option<&'static str> {
+    let found = BROWSERS.into_iter().find(|name| step::exists(name));
+    found.or_else(|| system::provide(BROWSERS[0], BROWSERS[0]).then_some(BROWSERS[0]))
 }
 
 #[derive(Default)]
