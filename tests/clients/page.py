@@ -182,6 +182,8 @@ def calls_a_tool(page):
     expect(call.locator("h3")).to_have_text("Calls get_weather")
     finished(page)
     assert json.loads(call.locator("pre").first.inner_text()) == {"city": "Oslo"}
+    # The box was made while the call was still arriving, and must have room for a line.
+    assert page.get_by_label("Result of get_weather").bounding_box()["height"] > 24
     page.get_by_label("Result of get_weather").fill(RESULT)
     # Results that are typed and not sent yet are kept too.
     page.reload()

@@ -93,6 +93,8 @@ export async function copy(text) {
 export function growing(box) {
   const fit = () => {
     box.style.height = "auto";
+    // What is not shown has no height; it keeps that of its rows.
+    if (box.scrollHeight === 0) return;
     box.style.height = `${box.scrollHeight + box.offsetHeight - box.clientHeight}px`;
   };
   box.addEventListener("input", fit);

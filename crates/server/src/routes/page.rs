@@ -111,7 +111,7 @@ fn unless_known(
     (caching, content_type, content).into_response()
 }
 
-/// The same for the same content, in whichever build.
+/// The same for the same content: by a hash without a seed.
 fn tag(content: &str) -> String {
     let mut hasher = DefaultHasher::new();
     content.hash(&mut hasher);
