@@ -40,8 +40,8 @@ pub(super) fn run(
         let all_logits = shape.spec.config.vocab_size == spec.config.vocab_size;
         shapes.push((make::model(&shape.spec)?, shape.name, all_logits));
     }
-    eprintln!("perigee: measuring the read bandwidth of the memory");
-    estimate.bandwidth = Some(bandwidth(settings.threads)?);
+    eprintln!("perigee: measuring the read bandwidth of the memory, and again after every model");
+    let mut readings = vec![bandwidth(settings.threads)?];
     for (model, name, all_logits) in shapes {
         let opened = startup::check(make::in_memory(&model, &name, settings.threads)?)?;
         let plan = Plan {
@@ -54,7 +54,12 @@ pub(super) fn run(
             "--synthetic {text}: the logits are no numbers"
         );
         estimate.models.push(measured);
+        readings.push(bandwidth(settings.threads)?);
     }
+    // Memory that other machines use too is not always equally fast: a model may have met a better
+    // time than one reading.
+    let fastest = |a: &ReadBandwidth, b: &ReadBandwidth| a.best.total_cmp(&b.best);
+    estimate.bandwidth = readings.into_iter().max_by(fastest);
     print!("{}", estimate.render(output));
     Ok(())
 }
