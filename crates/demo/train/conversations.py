@@ -240,8 +240,10 @@ def turn_chain(chat, results=2):
 
 def turn_no_tool(chat):
     rng = chat.rng
+    # Requests for tools that everybody declares tempt most to call what is not there.
+    generic = {} if chat.held or rng.random() < 0.5 else {"generic": 0.0}
     for _ in range(40):
-        other = make_tools(rng, 1, chat.held)[0]
+        other = make_tools(rng, 1, chat.held, **generic)[0]
         if not any(related(other, tool) for tool in chat.tools):
             break
     else:
@@ -353,6 +355,9 @@ def chat_for(rng, kind, stage, held=False, thinking=None):
     if kind == "sum" and not held and thinking is None:
         # Sums are worked out in the reasoning; without it few can be.
         thinking = rng.random() < 0.8
+    if kind in ("no_tool", "choose") and not held and thinking is None:
+        # Without reasoning the first word decides, which is harder.
+        thinking = rng.random() < 0.4
     chat = Chat(rng, held, tools, thinking)
     if kind == "multi":
         return multi(rng, stage, held, thinking)

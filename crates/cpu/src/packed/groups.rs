@@ -176,7 +176,7 @@ unsafe fn plain_products(
 ) {
     let Columns { n, n_in, row } = *columns;
     let most = kernel.best_columns();
-    let at_once = (CACHED_BYTES / n_in).next_multiple_of(most);
+    let at_once = (CACHED_BYTES / n_in).max(1).next_multiple_of(most);
     let mut x = [std::ptr::null(); MAX_COLUMNS];
     let mut y = [[0.0; GROUP_ROWS]; MAX_COLUMNS];
     for start in (0..n).step_by(at_once) {

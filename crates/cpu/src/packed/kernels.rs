@@ -120,6 +120,19 @@ impl<F: Format> Of<F> {
     const SCALAR: Kernel = kernel!([dot_group] [Scalar, F] 4 2 1);
     const SCALAR_ROWS: Kernel = kernel!([dot_rows] [Scalar, F] 4 2 1);
 
+    /// Bytes with a sign cost an instruction more for each product, words do not.
+    #[cfg(target_arch = "x86_64")]
+    const AVX2: Kernel = match sums_in_16_bits::<Avx2<false>>(F::LAYOUT) {
+        Some(_) => Kernel {
+            many: Some((WORTH_SUMS, x86::avx2_sums::<F>)),
+            ..kernel!([x86::avx2] [F] 2 1)
+        },
+        None => Kernel {
+            many: Some((WORTH_WORDS, x86::avx2_words::<F>)),
+            ..kernel!([x86::avx2] [F] 4 2 1)
+        },
+    };
+
     /// For rows in the order of the file.
     fn rows_on(isa: Isa) -> Kernel {
         match isa {
@@ -149,15 +162,7 @@ impl<F: Format> Of<F> {
         match isa {
             Isa::Scalar => Self::SCALAR,
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 if sums_in_16_bits::<Avx2<false>>(F::LAYOUT).is_some() => Kernel {
-                many: Some((WORTH_SUMS, x86::avx2_sums::<F>)),
-                ..kernel!([x86::avx2] [F] 2 1)
-            },
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => Kernel {
-                many: Some((WORTH_WORDS, x86::avx2_words::<F>)),
-                ..kernel!([x86::avx2] [F] 4 2 1)
-            },
+            Isa::Avx2 => Self::AVX2,
             #[cfg(target_arch = "x86_64")]
             Isa::AvxVnni => kernel!([x86::avx_vnni] [F] 4 2 1),
             #[cfg(target_arch = "x86_64")]
@@ -189,7 +194,7 @@ pub(super) unsafe fn peak(isa: Isa, rounds: usize) -> usize {
     }
 }
 
-/// [`dot_group`], [`dot_rows`] and [`dot_tiles`] in functions that may use an instruction set.
+/// [`dot_group`], [`dot_sums`], [`dot_words`], [`dot_rows`] and [`dot_tiles`] in functions that may use an instruction set.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{

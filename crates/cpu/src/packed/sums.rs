@@ -10,14 +10,12 @@ use perigee_quant::packed::{CHUNK_LEN, Codes, GROUP_ROWS, Layout, SubScales};
 
 use super::dot::{Format, SubBlocks, block_scales, prefetch_ahead};
 use super::kernels::MAX_COLUMNS;
-use super::unpack::{Unpack, is_signed};
-use super::values::{Mins, add_scaled};
+use super::unpack::{Unpack, VECTOR, is_signed};
+use super::values::{Mins, add_scaled, word_pair};
 use crate::simd::quads::Words;
 
 /// Sub-blocks of a block, at most.
 const MAX_SUBS: usize = 16;
-/// Bytes of a vector.
-const VECTOR: usize = 64;
 
 /// How many sums of two products with the biased values of a layout 16 bits hold: 1, 2 or 4; `None`
 /// for layouts whose values `S` multiplies as they are, signed.
@@ -31,13 +29,17 @@ pub(super) const fn sums_in_16_bits<S: Words>(layout: &Layout) -> Option<usize> 
     let mut i = 0;
     while i < layout.values.len() {
         let value = layout.values[i] as i32;
-        let value = match layout.codes {
-            // Points have signs beside their values.
-            Codes::Grid(_) => value.abs(),
-            _ => value,
+        // Points have signs beside their values.
+        let (low, high) = match layout.codes {
+            Codes::Grid(_) => (layout.bias - value.abs(), layout.bias + value.abs()),
+            _ => (layout.bias + value, layout.bias + value),
         };
-        if value + layout.bias > most {
-            most = value + layout.bias;
+        assert!(
+            low >= 0 && high <= 128,
+            "biased values are small unsigned numbers"
+        );
+        if high > most {
+            most = high;
         }
         i += 1;
     }
@@ -98,6 +100,9 @@ impl Column {
 /// # Safety
 /// The CPU has the instruction set of `S`; `group` points to a group of `n_in` columns in the
 /// layout of `F`, and each of `x` to a row of activations of its form.
+///
+/// # Panics
+/// When there are more rows, or not as many results.
 #[inline(always)]
 pub(super) unsafe fn dot_sums<S: Words, F: Format>(
     group: *const u8,
@@ -105,7 +110,13 @@ pub(super) unsafe fn dot_sums<S: Words, F: Format>(
     x: &[*const u8],
     y: &mut [[f32; GROUP_ROWS]],
 ) {
+    const {
+        assert!(!S::EXACT_U8, "nibbles are multiplied as they are");
+        assert!(!F::LAYOUT.has_mins() || F::LAYOUT.block_len == SPAN);
+        assert!(F::LAYOUT.bias != 0 || F::LAYOUT.shift == 0);
+    }
     let layout = F::LAYOUT;
+    assert_eq!(x.len(), y.len());
     y.fill([0.0; GROUP_ROWS]);
     // SAFETY: promised by the caller; offsets are those of the layout.
     unsafe {
@@ -115,9 +126,9 @@ pub(super) unsafe fn dot_sums<S: Words, F: Format>(
         for first in (0..n_in).step_by(SPAN) {
             let blocks = first / layout.block_len..n_in.min(first + SPAN) / layout.block_len;
             span.n_blocks = blocks.len();
-            let start = group.add(layout.group_meta_bytes() + blocks.start * F::BLOCK_BYTES);
+            let first_block = group.add(layout.group_meta_bytes() + blocks.start * F::BLOCK_BYTES);
             for i in 0..blocks.len() {
-                let block = start.add(i * F::BLOCK_BYTES);
+                let block = first_block.add(i * F::BLOCK_BYTES);
                 prefetch_ahead(block, F::BLOCK_BYTES, x.len());
                 let d = block_scales::<S, F>(group, block);
                 S::f_store(d, span.d[i].as_mut_ptr());
@@ -126,7 +137,7 @@ pub(super) unsafe fn dot_sums<S: Words, F: Format>(
                     store::<S, F>(&tables, block, chunk, (&mut span, k));
                 }
             }
-            let mins = Mins::<S>::of::<F>(start);
+            let mins = Mins::<S>::of::<F>(first_block);
             for (column, x) in columns.iter_mut().zip(x) {
                 column.a = x.add(first).cast();
             }
@@ -158,7 +169,7 @@ unsafe fn store<S: Words, F: Format>(
             let scales = SubBlocks::<S>::of::<F>(block, chunk).scales;
             for s in 0..per_chunk {
                 let to = span.scales[k * per_chunk + s].as_mut_ptr();
-                S::store(pair::<S>(scales[s], scales[s]), to);
+                S::store(word_pair::<S>(scales[s], scales[s]), to);
             }
             if layout.bias != 0 {
                 let biases = biased_scales::<S, F>(block, &scales, chunk);
@@ -191,7 +202,7 @@ unsafe fn multiply<S: Words, F: Format>(
             for (column, x) in columns.iter_mut().zip(x) {
                 let bases = x.add(form.bases(n_in).start).cast::<i32>();
                 let bases = bases.add(first / layout.sub_len);
-                let start = start::<S, F>(span, b * chunks, bases);
+                let start = start_of::<S, F>(span, b * chunks, bases);
                 S::store(start, column.sum.as_mut_ptr());
             }
             for half in 2 * b * chunks..2 * (b + 1) * chunks {
@@ -224,11 +235,10 @@ unsafe fn add_half<S: Words, F: Format>(span: &Span, half: usize, columns: &mut 
     let n_sums = const {
         match sums_in_16_bits::<S>(F::LAYOUT) {
             Some(n) => n,
-            // Never called for such.
-            None => 1,
+            None => panic!("values are multiplied unsigned"),
         }
     };
-    let start = half * CHUNK_LEN / 2;
+    let first = half * CHUNK_LEN / 2;
     // SAFETY: promised by the caller.
     unsafe {
         let mut w = [S::zero(); N];
@@ -237,12 +247,12 @@ unsafe fn add_half<S: Words, F: Format>(span: &Span, half: usize, columns: &mut 
         }
         let scale = match layout.sub_scales {
             SubScales::None => S::splat(0x0001_0001),
-            _ => S::load(span.scales[start / layout.sub_len].as_ptr().cast()),
+            _ => S::load(span.scales[first / layout.sub_len].as_ptr().cast()),
         };
         for column in columns {
             let mut products = [S::zero(); N];
             for q in 0..N {
-                let quad = column.a.add(start + 4 * q).cast::<i32>().read_unaligned();
+                let quad = column.a.add(first + 4 * q).cast::<i32>().read_unaligned();
                 products[q] = S::pair_sums(w[q], S::splat(quad));
             }
             let mut total = S::load(column.sum.as_ptr().cast());
@@ -264,7 +274,7 @@ unsafe fn add_half<S: Words, F: Format>(span: &Span, half: usize, columns: &mut 
 /// # Safety
 /// As [`multiply`]; `bases` points to the sums of the block.
 #[inline(always)]
-unsafe fn start<S: Words, F: Format>(span: &Span, k: usize, bases: *const i32) -> S::V {
+unsafe fn start_of<S: Words, F: Format>(span: &Span, k: usize, bases: *const i32) -> S::V {
     let layout = F::LAYOUT;
     // SAFETY: promised by the caller.
     unsafe {
@@ -291,25 +301,15 @@ unsafe fn start<S: Words, F: Format>(span: &Span, k: usize, bases: *const i32) -
 /// # Safety
 /// `bases` points to the sums of the block.
 #[inline(always)]
-unsafe fn negative_sums<F: Format>(bases: *const i32) -> [i16; MAX_SUBS + 1] {
+unsafe fn negative_sums<F: Format>(bases: *const i32) -> [i16; MAX_SUBS] {
     const { assert!(F::LAYOUT.n_sub() == 0 || F::LAYOUT.bias.count_ones() <= 1) };
-    let mut sums = [0; MAX_SUBS + 1];
+    let mut sums = [0; MAX_SUBS];
     for (k, sum) in sums[..F::LAYOUT.n_sub()].iter_mut().enumerate() {
         // SAFETY: promised by the caller.
         let base = unsafe { bases.add(k).read_unaligned() };
         *sum = (base >> F::LAYOUT.bias.ilog2()) as i16;
     }
     sums
-}
-
-/// Words of `first` and of `second` in every lane.
-///
-/// # Safety
-/// The CPU has the instruction set of `S`.
-#[inline(always)]
-unsafe fn pair<S: Words>(first: S::V, second: S::V) -> S::V {
-    // SAFETY: promised by the caller.
-    unsafe { S::xor(S::and(first, S::splat(0xFFFF)), S::shl32::<16>(second)) }
 }
 
 /// The scales of the sub-blocks of a chunk times what their values are too large by: the bias,
@@ -337,6 +337,6 @@ unsafe fn biased_scales<S: Words, F: Format>(
                 biased[s] = S::add_where(flags, biased[s], shift);
             }
         }
-        pair::<S>(biased[0], biased[1])
+        word_pair::<S>(biased[0], biased[1])
     }
 }

@@ -1,5 +1,5 @@
 use perigee_quant::QuantKind;
-use perigee_quant::packed::{GROUP_ROWS, Layout, dot_row};
+use perigee_quant::packed::{GROUP_ROWS, Layout, Scale, dot_row};
 
 use super::activations::quantize;
 use super::groups::{Kernels, for_products};
@@ -35,24 +35,30 @@ fn group(kind: QuantKind, n_in: usize, seed: u32) -> (Vec<u8>, Vec<u8>) {
     (rows, packed)
 }
 
-/// Rows of activations in the form of a layout, from ordinary to extreme.
+/// Rows of activations in the form of a layout, from ordinary to extreme: block by block noise,
+/// integers that are all 127, all −127, or of either sign.
 fn activations(layout: &Layout, n_in: usize, n: usize, seed: u32) -> Vec<Vec<u8>> {
-    let form = layout.form();
     (0..n)
         .map(|c| {
             let mut x = noise(n_in, seed + c as u32);
             for (i, x) in x.iter_mut().enumerate() {
-                match (c + i / 32) % 4 {
+                match (c + i / layout.block_len) % 4 {
                     0 => *x = 1e20,
                     1 => *x = -1.0,
+                    2 => *x = x.signum(),
                     _ => {}
                 }
             }
-            let mut row = vec![0; form.row_bytes(n_in)];
-            form.quantize(&x, &mut row);
-            row
+            quantized(layout, &x)
         })
         .collect()
+}
+
+fn quantized(layout: &Layout, x: &[f32]) -> Vec<u8> {
+    let form = layout.form();
+    let mut row = vec![0; form.row_bytes(x.len())];
+    form.quantize(x, &mut row);
+    row
 }
 
 #[test]
@@ -92,6 +98,114 @@ fn every_instruction_set_gives_the_canonical_bits() {
                         }
                     }
                 }
+            }
+        }
+    }
+}
+
+/// A group of 256 columns all of whose codes, scales and minima are made of the same byte; the float
+/// scales are ordinary numbers, so that a wrong sum is seen.
+fn constant_group(kind: QuantKind, byte: u8) -> (Vec<u8>, Vec<u8>) {
+    const N_IN: usize = 256;
+    let layout = kind.layout().unwrap();
+    let mut rows = vec![byte; GROUP_ROWS * kind.row_bytes(N_IN).unwrap()];
+    let mut packed = vec![0; layout.group_bytes(N_IN).unwrap()];
+    layout.pack(kind, &rows, &mut packed);
+    let fill = |at: &mut [u8], scale: &[u8]| {
+        for to in at.chunks_exact_mut(scale.len()).take(GROUP_ROWS) {
+            to.copy_from_slice(scale);
+        }
+    };
+    let f16 = 0x2C00_u16.to_le_bytes();
+    let (meta, blocks) = packed.split_at_mut(layout.group_meta_bytes());
+    for block in blocks.chunks_exact_mut(layout.block_bytes()) {
+        match layout.scale {
+            Scale::F16 => fill(block, &f16),
+            Scale::Exponent => fill(block, &[124]),
+            Scale::RowF16 => fill(meta, &f16),
+            Scale::RowF32 => fill(meta, &0.0625_f32.to_le_bytes()),
+        }
+        if layout.has_mins() {
+            fill(&mut block[layout.dmin_offset()..], &f16);
+        }
+    }
+    layout.unpack(kind, &packed, &mut rows);
+    (rows, packed)
+}
+
+#[test]
+fn extreme_sums_are_exact() {
+    for (kind, layout) in layouts() {
+        let signs: [fn(usize) -> bool; 4] =
+            [|_| false, |_| true, |i| i / 16 % 2 == 1, |i| i % 2 == 1];
+        let x = signs.map(|is_negative| {
+            let x: Vec<f32> = (0..256)
+                .map(|i| if is_negative(i) { -1.0 } else { 1.0 })
+                .collect();
+            quantized(layout, &x)
+        });
+        for byte in (0..=255).step_by(3) {
+            let (rows, packed) = constant_group(kind, byte);
+            let row = &rows[..rows.len() / GROUP_ROWS];
+            let expected = x.each_ref().map(|x| dot_row(kind, layout, row, 256, x));
+            assert!(expected.iter().all(|y| !y.is_nan()), "{}", kind.name());
+            for isa in supported() {
+                let kernel = kernel(kind, Order::Packed, isa).unwrap();
+                // A few at a time, and many.
+                for n in [1, 2, 4, 8] {
+                    let columns: Vec<_> = (0..n).map(|c| x[c % 4].as_ptr()).collect();
+                    let mut y = vec![[1.0; GROUP_ROWS]; n];
+                    // SAFETY: the instruction set is supported, the group and the rows are whole.
+                    unsafe { kernel.dot(packed.as_ptr(), 256, &columns, &mut y) };
+                    for (c, y) in y.iter().enumerate() {
+                        let right = y.iter().all(|y| y.to_bits() == expected[c % 4].to_bits());
+                        let (kind, isa) = (kind.name(), isa.name());
+                        assert!(
+                            right,
+                            "{kind} {isa} {byte} {c} of {n}: {y:?} for {expected:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rows in the file are packed first, and tokens are cut into as many as a kernel takes.
+#[test]
+fn many_tokens_give_the_same_bits_on_every_instruction_set() {
+    let (n_in, n_tokens) = (512, 70);
+    for kind in [
+        QuantKind::Iq3K,
+        QuantKind::Q8_0,
+        QuantKind::Q4K,
+        QuantKind::Iq4K,
+    ] {
+        let layout = kind.layout().unwrap();
+        let (rows, packed) = group(kind, n_in, 6);
+        let x = activations(layout, n_in, n_tokens, 8);
+        let packed = Stack::packed(kind, n_in, GROUP_ROWS, 1, &packed).unwrap();
+        let mapped = Stack::new(kind, n_in, GROUP_ROWS, 1, &rows).meeting(Activations::Int8);
+        let mut first: Option<Vec<u32>> = None;
+        for stack in [packed, mapped] {
+            for isa in supported() {
+                let mut all = vec![[0.0; GROUP_ROWS]; n_tokens];
+                let mut scratch = vec![0.0; 4 * packed.item(0).packed_group_len()];
+                let store = |_, first, sums: &mut [[f32; GROUP_ROWS]]| {
+                    all[first..first + sums.len()].copy_from_slice(sums);
+                };
+                let (kernels, weights) = (Kernels::on(isa, &stack), (&stack.item(0), 0..1));
+                let column = |t: usize| x[t].as_ptr();
+                // SAFETY: the instruction set is supported; the kernels are those of the matrix, and
+                // the columns whole rows in the form of its layout.
+                unsafe {
+                    for_products(&kernels, weights, n_tokens, &column, &mut scratch, store);
+                }
+                let bits: Vec<u32> = (all.as_flattened().iter())
+                    .map(|y| if y.is_nan() { f32::NAN } else { *y }.to_bits())
+                    .collect();
+                let first = first.get_or_insert_with(|| bits.clone());
+                assert!(*first == bits, "{} {}", kind.name(), isa.name());
             }
         }
     }

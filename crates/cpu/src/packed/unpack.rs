@@ -12,7 +12,7 @@ pub(super) use grids::Points;
 pub(super) use trellis::Sequences;
 
 /// Bytes of a vector.
-const VECTOR: usize = 64;
+pub(super) const VECTOR: usize = 64;
 
 /// How one arrangement of [`Codes`] is unpacked.
 pub(super) trait Unpack {

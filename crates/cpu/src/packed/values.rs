@@ -102,6 +102,16 @@ pub(super) unsafe fn signed<S: Unpacked, F: Format>(
     }
 }
 
+/// Words of `first` and of `second` in every lane, of which each has its low 16 bits.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`.
+#[inline(always)]
+pub(super) unsafe fn word_pair<S: Quads>(first: S::V, second: S::V) -> S::V {
+    // SAFETY: promised by the caller.
+    unsafe { S::xor(S::and(first, S::splat(0xFFFF)), S::shl32::<16>(second)) }
+}
+
 /// Whether shifted values are signed bytes.
 const fn fits_a_byte<F: Format>() -> bool {
     let layout = F::LAYOUT;

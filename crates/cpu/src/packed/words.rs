@@ -8,19 +8,22 @@
 use perigee_quant::packed::{CHUNK_LEN, GROUP_ROWS, SubScales};
 
 use super::dot::{Format, SubBlocks, block_scales, prefetch_ahead};
-use super::unpack::Unpack;
-use super::values::{Mins, add_scaled, signed};
+use super::unpack::{Unpack, VECTOR};
+use super::values::{signed, word_pair};
 use crate::simd::quads::{WordSpan, Words};
 
 /// Most rows of activations that are multiplied side by side: two registers of sums each, beside two
 /// of weights.
 const SIDE_BY_SIDE: usize = 6;
 
-/// `y[c][r] = w[r] · x[c]` for the 16 rows of a group and any number of rows of activations.
+/// `y[c][r] = w[r] · x[c]` for the 16 rows of a group and seven or more rows of activations.
 ///
 /// # Safety
 /// The CPU has the instruction set of `S`; `group` points to a group of `n_in` columns in the
 /// layout of `F`, and each of `x` to a row of activations of its form.
+///
+/// # Panics
+/// When there are fewer rows, or not as many results.
 #[inline(always)]
 pub(super) unsafe fn dot_words<S: Words, F: Format>(
     group: *const u8,
@@ -28,7 +31,9 @@ pub(super) unsafe fn dot_words<S: Words, F: Format>(
     x: &[*const u8],
     y: &mut [[f32; GROUP_ROWS]],
 ) {
+    const { assert!(!F::LAYOUT.has_mins(), "minima have no place here") };
     let layout = F::LAYOUT;
+    assert_eq!(x.len(), y.len());
     y.fill([0.0; GROUP_ROWS]);
     // SAFETY: promised by the caller; offsets are those of the layout.
     unsafe {
@@ -49,23 +54,19 @@ pub(super) unsafe fn dot_words<S: Words, F: Format>(
                     store::<S, F>(&tables, block, chunk, words.add(chunk).cast());
                 }
             }
-            let block =
-                group.add(layout.group_meta_bytes() + first / layout.block_len * F::BLOCK_BYTES);
-            let mins = Mins::<S>::of::<F>(block);
             let mut done = 0;
-            // As many each as possible: six would leave a few for a slow last turn.
+            // As many each as possible: six would leave a few for a slow last turn. From seven on
+            // there are never fewer than three.
             for turn in (1..=x.len().div_ceil(SIDE_BY_SIDE)).rev() {
                 let n = (x.len() - done).div_ceil(turn);
                 let (x, y) = (&x[done..done + n], &mut y[done..done + n]);
                 done += n;
                 let at = (n_in, first);
                 match n {
-                    1 => multiply::<S, F, 1>(&span, &mins, at, x, y),
-                    2 => multiply::<S, F, 2>(&span, &mins, at, x, y),
-                    3 => multiply::<S, F, 3>(&span, &mins, at, x, y),
-                    4 => multiply::<S, F, 4>(&span, &mins, at, x, y),
-                    5 => multiply::<S, F, 5>(&span, &mins, at, x, y),
-                    _ => multiply::<S, F, SIDE_BY_SIDE>(&span, &mins, at, x, y),
+                    3 => multiply::<S, F, 3>(&span, at, x, y),
+                    4 => multiply::<S, F, 4>(&span, at, x, y),
+                    5 => multiply::<S, F, 5>(&span, at, x, y),
+                    _ => multiply::<S, F, SIDE_BY_SIDE>(&span, at, x, y),
                 }
             }
         }
@@ -83,15 +84,15 @@ unsafe fn store<S: Words, F: Format>(
     chunk: usize,
     to: *mut i8,
 ) {
-    const VECTOR: usize = 64;
     let layout = F::LAYOUT;
     // SAFETY: promised by the caller.
     unsafe {
         let quads = signed::<S, F>(tables, block, chunk);
-        let low = S::splat(0xFFFF);
         let scales = SubBlocks::<S>::of::<F>(block, chunk).scales;
-        let both = |scale| S::xor(S::and(scale, low), S::shl32::<16>(scale));
-        let scales = [both(scales[0]), both(scales[1])];
+        let scales = [
+            word_pair::<S>(scales[0], scales[0]),
+            word_pair::<S>(scales[1], scales[1]),
+        ];
         // Loops over numbers: those over arrays keep them in memory.
         for q in 0..8 {
             let words = S::words(quads[q]);
@@ -118,7 +119,6 @@ unsafe fn store<S: Words, F: Format>(
 #[inline(always)]
 unsafe fn multiply<S: Words, F: Format, const N: usize>(
     span: &WordSpan,
-    mins: &Mins<S>,
     (n_in, first): (usize, usize),
     x: &[*const u8],
     y: &mut [[f32; GROUP_ROWS]],
@@ -137,12 +137,5 @@ unsafe fn multiply<S: Words, F: Format, const N: usize>(
             da[c] = scales.add(first / layout.block_len);
         }
         S::multiply(span, &a, &da, y);
-        if layout.has_mins() {
-            for c in 0..N {
-                let deltas = x[c].add(form.deltas(n_in).start).cast::<i32>();
-                let sum = mins.sum::<F>(deltas.add(first / layout.sub_len), 1);
-                add_scaled::<S>(sum, mins.scale, da[c].read_unaligned(), &mut y[c]);
-            }
-        }
     }
 }

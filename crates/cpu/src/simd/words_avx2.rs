@@ -98,7 +98,7 @@ unsafe fn multiply<const N: usize>(
 ) {
     /// Pairs of activations in the order of the weights' words.
     type Chunk = [i32; CHUNK_LEN / 2];
-    #[repr(align(32))]
+    #[repr(C, align(32))]
     struct Pairs<const N: usize>([[Chunk; WordSpan::LEN / CHUNK_LEN]; N]);
     /// Steps between two tests of the loop.
     const UNROLLED: usize = 4;
