@@ -108,7 +108,7 @@ macro_rules! kernel {
 
 /// Rows of activations for which weights are unpacked to memory, as bytes.
 #[cfg(target_arch = "x86_64")]
-const WORTH_SUMS: usize = 3;
+const WORTH_SUMS: usize = 4;
 /// The same, as words.
 #[cfg(target_arch = "x86_64")]
 const WORTH_WORDS: usize = 7;
@@ -125,11 +125,11 @@ impl<F: Format> Of<F> {
     const AVX2: Kernel = match sums_in_16_bits::<Avx2<false>>(F::LAYOUT) {
         Some(_) => Kernel {
             many: Some((WORTH_SUMS, x86::avx2_sums::<F>)),
-            ..kernel!([x86::avx2] [F] 2 1)
+            ..kernel!([x86::avx2] [F] 3 2 1)
         },
         None => Kernel {
             many: Some((WORTH_WORDS, x86::avx2_words::<F>)),
-            ..kernel!([x86::avx2] [F] 4 2 1)
+            ..kernel!([x86::avx2] [F] 3 2 1)
         },
     };
 
