@@ -241,9 +241,9 @@ def turn_chain(chat, results=2):
 def turn_no_tool(chat):
     rng = chat.rng
     # Requests for tools that everybody declares tempt most to call what is not there.
-    generic = {} if chat.held or rng.random() < 0.5 else {"generic": 0.0}
+    generic = None if chat.held or rng.random() < 0.5 else 0.0
     for _ in range(40):
-        other = make_tools(rng, 1, chat.held, **generic)[0]
+        other = make_tools(rng, 1, chat.held, generic)[0]
         if not any(related(other, tool) for tool in chat.tools):
             break
     else:

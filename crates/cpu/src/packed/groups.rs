@@ -25,9 +25,7 @@ pub(super) struct Kernels {
     /// For rows in the order of the file those of packed ones.
     packed: Option<Kernel>,
     /// For many columns and packed rows.
-    tiles: Option<TileKernel>,
-    /// The form of activations.
-    form: Form,
+    tiles: Option<(TileKernel, Form)>,
 }
 
 impl Kernels {
@@ -42,14 +40,11 @@ impl Kernels {
             let kernel = kernel(stack.kind(), order, isa);
             kernel.expect("types with a layout have kernels")
         };
-        let layout = stack.layout().expect("types with kernels have a layout");
+        let tiles = || Some((tile_kernel(stack.kind())?, stack.layout()?.form()));
         Self {
             own: kernel(stack.order()),
             packed: (stack.order() == Order::File).then(|| kernel(Order::Packed)),
-            tiles: (isa == Isa::Amx)
-                .then(|| tile_kernel(stack.kind()))
-                .flatten(),
-            form: layout.form(),
+            tiles: if isa == Isa::Amx { tiles() } else { None },
         }
     }
 }
@@ -98,83 +93,57 @@ pub(super) unsafe fn for_products(
                     matrix.pack_group(group, room);
                 }
                 let weights = |group| room[(group - first) * group_len..].as_ptr().cast();
-                let chosen = (packed, kernels.tiles.as_ref(), &kernels.form);
+                let kernels = (packed, kernels.tiles.as_ref());
                 // SAFETY: promised by the caller; the groups are packed.
-                unsafe { products(chosen, (&weights, these), &columns, rest, &mut body) };
+                unsafe { products(kernels, (&weights, these), &columns, rest, &mut body) };
             }
             return;
         }
     }
     let tiles = kernels.tiles.as_ref().filter(|_| kernels.packed.is_none());
     let weights = |group| matrix.group(group).as_ptr();
-    let chosen = (&kernels.own, tiles, &kernels.form);
     // SAFETY: promised by the caller.
-    unsafe { products(chosen, (&weights, groups), &columns, scratch, &mut body) };
+    unsafe {
+        products(
+            (&kernels.own, tiles),
+            (&weights, groups),
+            &columns,
+            scratch,
+            &mut body,
+        )
+    };
 }
-
-/// Groups by their numbers: where each is.
-type Groups<'a> = (&'a dyn Fn(usize) -> *const u8, Range<usize>);
 
 /// The same with groups in the order of the kernels.
 ///
 /// # Safety
 /// As [`for_products`]; `weights(i)` points to a whole group, a packed one if there are tiles.
 unsafe fn products(
-    (kernel, tiles, form): (&Kernel, Option<&TileKernel>, &Form),
-    groups: Groups<'_>,
+    (kernel, tiles): (&Kernel, Option<&(TileKernel, Form)>),
+    (weights, groups): (&dyn Fn(usize) -> *const u8, Range<usize>),
     columns: &Columns<'_>,
     scratch: &mut [f32],
     body: Body<'_>,
 ) {
-    if let Some(tiles) = tiles.filter(|_| columns.n >= WORTH_TILES) {
-        let most = TilePanel::most_rows(form, columns.n_in, scratch.len());
+    let Columns { n, n_in, row } = *columns;
+    if let Some((tiles, form)) = tiles.filter(|_| n >= WORTH_TILES) {
+        let most = TilePanel::most_rows(form, n_in, scratch.len());
         if most > 0 {
-            let tiles = (tiles, form, most);
-            // SAFETY: promised by the caller.
-            return unsafe { tile_products(tiles, groups, columns, scratch, body) };
+            for first in (0..n).step_by(most) {
+                let these = |i| row(first + i);
+                let rows: (_, &dyn Fn(usize) -> _) = (most.min(n - first), &these);
+                // SAFETY: the rows are whole and of the form, promised by the caller.
+                let (panel, sums) = unsafe { TilePanel::gather(form, n_in, rows, scratch) };
+                for group in groups.clone() {
+                    // SAFETY: the CPU has tiles and the group is packed, promised by the caller;
+                    // there are as many sums as rows were gathered.
+                    unsafe { tiles.dot(weights(group), &panel, sums) };
+                    body(group, first, sums);
+                }
+            }
+            return;
         }
     }
-    // SAFETY: promised by the caller.
-    unsafe { plain_products(kernel, groups, columns, body) };
-}
-
-/// By tiles, `most` columns at a time.
-///
-/// # Safety
-/// As [`products`].
-unsafe fn tile_products(
-    (tiles, form, most): (&TileKernel, &Form, usize),
-    (weights, groups): Groups<'_>,
-    columns: &Columns<'_>,
-    scratch: &mut [f32],
-    body: Body<'_>,
-) {
-    let Columns { n, n_in, row } = *columns;
-    for first in (0..n).step_by(most) {
-        let these = |i| row(first + i);
-        let rows: (_, &dyn Fn(usize) -> _) = (most.min(n - first), &these);
-        // SAFETY: the rows are whole and of the form, promised by the caller.
-        let (panel, sums) = unsafe { TilePanel::gather(form, n_in, rows, scratch) };
-        for group in groups.clone() {
-            // SAFETY: the CPU has tiles and the group is packed, promised by the caller; there are
-            // as many sums as rows were gathered.
-            unsafe { tiles.dot(weights(group), &panel, sums) };
-            body(group, first, sums);
-        }
-    }
-}
-
-/// With rows of activations where they are.
-///
-/// # Safety
-/// As [`products`].
-unsafe fn plain_products(
-    kernel: &Kernel,
-    (weights, groups): Groups<'_>,
-    columns: &Columns<'_>,
-    body: Body<'_>,
-) {
-    let Columns { n, n_in, row } = *columns;
     let most = kernel.best_columns();
     let at_once = (CACHED_BYTES / n_in).max(1).next_multiple_of(most);
     let mut x = [std::ptr::null(); MAX_COLUMNS];

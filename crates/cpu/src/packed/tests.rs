@@ -171,6 +171,23 @@ fn extreme_sums_are_exact() {
     }
 }
 
+/// The products of a group with rows of activations, row after row.
+///
+/// # Safety
+/// The CPU has the instruction set; each of `x` is a whole row in the form of the stack's layout.
+unsafe fn products(isa: Isa, stack: &Stack<'_>, x: &[Vec<u8>], scratch_len: usize) -> Vec<f32> {
+    let mut all = vec![[0.0; GROUP_ROWS]; x.len()];
+    let mut scratch = vec![0.0; scratch_len];
+    let store = |_, first, sums: &mut [[f32; GROUP_ROWS]]| {
+        all[first..first + sums.len()].copy_from_slice(sums);
+    };
+    let (kernels, weights) = (Kernels::on(isa, stack), (&stack.item(0), 0..1));
+    let column = |t: usize| x[t].as_ptr();
+    // SAFETY: the kernels are those of the matrix; the rest is promised by the caller.
+    unsafe { for_products(&kernels, weights, x.len(), &column, &mut scratch, store) };
+    all.into_flattened()
+}
+
 /// Rows in the file are packed first, and tokens are cut into as many as a kernel takes.
 #[test]
 fn many_tokens_give_the_same_bits_on_every_instruction_set() {
@@ -189,19 +206,10 @@ fn many_tokens_give_the_same_bits_on_every_instruction_set() {
         let mut first: Option<Vec<u32>> = None;
         for stack in [packed, mapped] {
             for isa in supported() {
-                let mut all = vec![[0.0; GROUP_ROWS]; n_tokens];
-                let mut scratch = vec![0.0; 4 * packed.item(0).packed_group_len()];
-                let store = |_, first, sums: &mut [[f32; GROUP_ROWS]]| {
-                    all[first..first + sums.len()].copy_from_slice(sums);
-                };
-                let (kernels, weights) = (Kernels::on(isa, &stack), (&stack.item(0), 0..1));
-                let column = |t: usize| x[t].as_ptr();
-                // SAFETY: the instruction set is supported; the kernels are those of the matrix, and
-                // the columns whole rows in the form of its layout.
-                unsafe {
-                    for_products(&kernels, weights, n_tokens, &column, &mut scratch, store);
-                }
-                let bits: Vec<u32> = (all.as_flattened().iter())
+                // SAFETY: the instruction set is supported, and the rows are whole and of the form.
+                let all =
+                    unsafe { products(isa, &stack, &x, 4 * packed.item(0).packed_group_len()) };
+                let bits: Vec<u32> = (all.iter())
                     .map(|y| if y.is_nan() { f32::NAN } else { *y }.to_bits())
                     .collect();
                 let first = first.get_or_insert_with(|| bits.clone());
@@ -281,19 +289,9 @@ fn tiles_serve_rows_in_both_orders() {
         let room = packed.item(0).packed_group_len();
         for (stack, scratch_len) in [(packed, panel), (mapped, 2 * panel.max(room)), (mapped, 10)] {
             let mut sums = [Isa::Avx512, Isa::Amx].map(|isa| {
-                let mut all = vec![[0.0; GROUP_ROWS]; n_tokens];
-                let mut scratch = vec![0.0; scratch_len];
-                let store = |_, first, sums: &mut [[f32; GROUP_ROWS]]| {
-                    all[first..first + sums.len()].copy_from_slice(sums);
-                };
-                let (kernels, weights) = (Kernels::on(isa, &stack), (&stack.item(0), 0..1));
-                let column = |t: usize| x[t].as_ptr();
-                // SAFETY: the CPU has AVX-512 and emulated tiles; the kernels are those of the
-                // matrix, and the columns whole rows in the form of its layout.
-                unsafe {
-                    for_products(&kernels, weights, n_tokens, &column, &mut scratch, store);
-                }
-                all.into_iter().flatten().map(f32::to_bits)
+                // SAFETY: the CPU has AVX-512 and emulated tiles; the rows are whole and of the form.
+                let all = unsafe { products(isa, &stack, &x, scratch_len) };
+                all.into_iter().map(f32::to_bits)
             });
             let [avx512, amx] = &mut sums;
             assert!(avx512.eq(amx), "{} {scratch_len}", kind.name());
