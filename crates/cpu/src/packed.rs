@@ -7,6 +7,7 @@
 //! types. The numbers are those of `perigee_quant::packed`, to the last bit, on every instruction set.
 
 mod activations;
+mod bytes;
 mod dot;
 mod experts;
 mod groups;
@@ -14,6 +15,7 @@ mod kernels;
 mod pack;
 mod product;
 mod rows;
+mod span;
 mod speed;
 mod sums;
 mod tiles;

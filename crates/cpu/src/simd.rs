@@ -10,6 +10,7 @@
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod amx;
+pub(crate) mod bytes;
 pub(crate) mod isa;
 #[cfg(target_arch = "x86_64")]
 mod points_avx2;

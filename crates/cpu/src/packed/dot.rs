@@ -5,11 +5,12 @@
 //! ask for weights themselves.
 
 use perigee_quant::QuantKind;
-use perigee_quant::packed::{GROUP_ROWS, Layout, Scale, SubScales};
+use perigee_quant::packed::{CHUNK_LEN, GROUP_ROWS, Layout, Scale, SubScales};
 
 use super::unpack::{Unpack, is_signed};
+use super::values::{biased_scales, word_pair};
 use crate::simd::prefetch;
-use crate::simd::quads::Quads;
+use crate::simd::quads::{Quads, VECTOR};
 
 /// Bytes of a page.
 const PAGE: usize = 4096;
@@ -84,15 +85,12 @@ pub(super) unsafe fn dot_group<S: Quads, F: Format, const N: usize>(
     unsafe {
         let tables = F::Codes::tables::<S, F>();
         let mut sums = [S::f_zero(); N];
-        let mut scales_x = [std::ptr::null::<f32>(); N];
-        let mut sums_x = [Sums::NONE; N];
-        for c in 0..N {
-            scales_x[c] = x[c].add(form.scales(n_in).start).cast();
-            sums_x[c] = Sums {
-                base: x[c].add(form.bases(n_in).start).cast(),
-                delta: x[c].add(form.deltas(n_in).start).cast(),
-            };
-        }
+        let mut at = Offsets {
+            a: 0,
+            base: form.bases(n_in).start,
+            delta: form.deltas(n_in).start,
+            total: form.totals(n_in).start,
+        };
         for b in 0..n_in / layout.block_len {
             let block = group.add(layout.group_meta_bytes() + b * F::BLOCK_BYTES);
             prefetch_ahead(block, F::BLOCK_BYTES, N);
@@ -102,11 +100,11 @@ pub(super) unsafe fn dot_group<S: Quads, F: Format, const N: usize>(
             } else {
                 S::f_zero()
             };
-            let columns = x.map(|x| x.wrapping_add(b * layout.block_len).cast());
-            let at = sums_x.map(|sums| sums.after(b * layout.block_len / layout.sub_len));
-            let (dots, mins) = dot_block::<S, F, N>(&tables, block, &columns, &at);
+            let (dots, mins) = dot_block::<S, F, N>(&tables, block, x, at);
+            at = at.after::<F>(layout.block_len);
+            let scale = form.scales(n_in).start + size_of::<f32>() * b;
             for c in 0..N {
-                let da = S::f_splat(scales_x[c].add(b).read_unaligned());
+                let da = S::f_splat(x[c].add(scale).cast::<f32>().read_unaligned());
                 sums[c] = S::f_fma(S::f_mul(d, da), S::f_from(dots[c]), sums[c]);
                 if layout.has_mins() {
                     sums[c] = S::f_fma(S::f_mul(dmin, da), S::f_from(mins[c]), sums[c]);
@@ -151,24 +149,26 @@ pub(super) unsafe fn block_scales<S: Quads, F: Format>(group: *const u8, block: 
     }
 }
 
-/// The sums of activations of the sub-blocks from some block on.
+/// Where the parts of a row of activations are from some column on. The same for all rows: a pointer
+/// to each part of each would be more than there are registers for.
 #[derive(Clone, Copy)]
-struct Sums {
-    base: *const i32,
-    delta: *const i32,
+struct Offsets {
+    a: usize,
+    base: usize,
+    delta: usize,
+    total: usize,
 }
 
-impl Sums {
-    const NONE: Self = Self {
-        base: std::ptr::null(),
-        delta: std::ptr::null(),
-    };
-
+impl Offsets {
+    /// Those of `n` columns later.
     #[inline(always)]
-    fn after(self, n: usize) -> Self {
+    fn after<F: Format>(self, n: usize) -> Self {
+        let n_subs = n / F::LAYOUT.sub_len;
         Self {
-            base: self.base.wrapping_add(n),
-            delta: self.delta.wrapping_add(n),
+            a: self.a + n,
+            base: self.base + size_of::<i32>() * n_subs,
+            delta: self.delta + size_of::<i32>() * n_subs,
+            total: self.total + size_of::<i16>() * n_subs,
         }
     }
 }
@@ -181,54 +181,117 @@ impl Sums {
 unsafe fn dot_block<S: Quads, F: Format, const N: usize>(
     tables: &<F::Codes as Unpack>::Tables<S>,
     block: *const u8,
-    x: &[*const i8; N],
-    at: &[Sums; N],
+    x: &[*const u8; N],
+    mut at: Offsets,
 ) -> ([S::V; N], [S::V; N]) {
     let layout = F::LAYOUT;
     // SAFETY: promised by the caller.
     unsafe {
-        let codes = block.add(F::CODES);
-        let (mut dots, mut mins) = ([S::zero(); N], [S::zero(); N]);
-        for chunk in 0..layout.block_len / 32 {
-            let quads = F::Codes::unpack::<S, F>(tables, codes, chunk);
-            let per_chunk = 32 / layout.sub_len;
+        let mut sums = ([S::zero(); N], [S::zero(); N]);
+        for chunk in 0..layout.block_len / CHUNK_LEN {
+            let quads = F::Codes::unpack::<S, F>(tables, block.add(F::CODES), chunk);
             let scales = SubBlocks::<S>::of::<F>(block, chunk);
-            for c in 0..N {
-                let a = x[c].add(32 * chunk);
-                let k = chunk * per_chunk;
-                let first = start::<S, F>(block, at[c], k);
-                let second = if per_chunk == 2 {
-                    start::<S, F>(block, at[c], k + 1)
+            let flags = block.add(F::FLAGS + 2 * chunk * (CHUNK_LEN / layout.sub_len));
+            if const { by_words::<S, F>(N) } {
+                let scales = if layout.has_mins() {
+                    word_pair::<S>(scales.mins[0], scales.mins[1])
                 } else {
-                    S::zero()
+                    biased_scales::<S, F>(block, &scales.scales, chunk)
                 };
-                let mut acc = [first, second];
-                for q in 0..4 {
-                    acc[0] = dot::<S, F>(acc[0], quads[q], a.add(4 * q));
-                    acc[1] = dot::<S, F>(acc[1], quads[4 + q], a.add(16 + 4 * q));
-                }
-                if per_chunk == 2 {
-                    dots[c] = S::add(dots[c], S::mul(acc[0], scales.scales[0]));
-                    dots[c] = S::add(dots[c], S::mul(acc[1], scales.scales[1]));
+                let sums = if layout.has_mins() {
+                    &mut sums.1
                 } else {
-                    if F::Codes::HIGH_TIMES_16 && S::EXACT_U8 {
-                        acc[1] = S::sar32::<4>(acc[1]);
-                    }
-                    let sum = S::add(acc[0], acc[1]);
-                    dots[c] = match layout.sub_scales {
-                        SubScales::None => sum,
-                        _ => S::add(dots[c], S::mul(sum, scales.scales[0])),
-                    };
+                    &mut sums.0
+                };
+                for c in 0..N {
+                    let totals = x[c].add(at.total).cast::<i32>().read_unaligned();
+                    sums[c] = S::dot16(sums[c], S::splat(totals), scales);
                 }
-                if layout.has_mins() {
-                    for s in 0..per_chunk {
-                        let total = S::splat(at[c].delta.add(k + s).read_unaligned());
-                        mins[c] = S::add(mins[c], S::mul(total, scales.mins[s]));
-                    }
+            }
+            // No loop: one would stay a loop, with its vectors in memory.
+            add_sub_block::<S, F, N, 0>(&quads, &scales, flags, (x, at), &mut sums);
+            at = at.after::<F>(layout.sub_len);
+            if layout.sub_len < CHUNK_LEN {
+                add_sub_block::<S, F, N, 1>(&quads, &scales, flags, (x, at), &mut sums);
+                at = at.after::<F>(layout.sub_len);
+            }
+        }
+        sums
+    }
+}
+
+/// Whether what takes bias and shift out, or the minima, is added for both sub-blocks of a chunk at
+/// once, as words: for several rows of activations that is less than what it takes to make the words.
+const fn by_words<S: Quads, F: Format>(n: usize) -> bool {
+    n >= 4 && F::LAYOUT.form().has_totals() && !is_signed::<S>(F::LAYOUT)
+}
+
+/// Adds the products of sub-block `K` of a chunk, whose flags are at `flags`, to the sums of a block.
+///
+/// # Safety
+/// As [`dot_group`].
+#[inline(always)]
+unsafe fn add_sub_block<S: Quads, F: Format, const N: usize, const K: usize>(
+    quads: &[S::V; 8],
+    scales: &SubBlocks<S>,
+    flags: *const u8,
+    (x, at): (&[*const u8; N], Offsets),
+    (dots, mins): &mut ([S::V; N], [S::V; N]),
+) {
+    let layout = F::LAYOUT;
+    let sum_at = |x: *const u8, offset: usize| x.wrapping_add(offset).cast::<i32>();
+    // SAFETY: promised by the caller.
+    unsafe {
+        // What takes the bias out of the products.
+        let mut acc = [S::zero(); N];
+        let by_words = const { by_words::<S, F>(N) };
+        if has_base::<S, F>() && !by_words {
+            for c in 0..N {
+                acc[c] = S::splat(sum_at(x[c], at.base).read_unaligned());
+            }
+        }
+        for q in 0..4 {
+            for c in 0..N {
+                acc[c] = dot::<S, F>(acc[c], quads[4 * K + q], x[c].add(at.a + 4 * q).cast());
+            }
+        }
+        if layout.sub_len == CHUNK_LEN {
+            let low = acc;
+            let is_apart = F::Codes::HIGH_TIMES_16 && S::EXACT_U8;
+            if is_apart {
+                acc = [S::zero(); N];
+            }
+            for q in 4..8 {
+                for c in 0..N {
+                    acc[c] = dot::<S, F>(acc[c], quads[q], x[c].add(at.a + 4 * q).cast());
+                }
+            }
+            if is_apart {
+                for c in 0..N {
+                    acc[c] = S::add(low[c], S::sar32::<4>(acc[c]));
                 }
             }
         }
-        (dots, mins)
+        if layout.shift != 0 && !by_words {
+            let flags = u16::from_le(flags.cast::<u16>().add(K).read_unaligned());
+            for c in 0..N {
+                // After the products, or it and the base would be added first, and then spread.
+                let delta = S::splat(sum_at(x[c], at.delta).read_unaligned());
+                acc[c] = S::add_where(flags, acc[c], delta);
+            }
+        }
+        for c in 0..N {
+            dots[c] = match layout.sub_scales {
+                SubScales::None => acc[c],
+                _ => S::add(dots[c], S::mul(acc[c], scales.scales[K])),
+            };
+        }
+        if layout.has_mins() && !by_words {
+            for c in 0..N {
+                let total = S::splat(sum_at(x[c], at.delta).read_unaligned());
+                mins[c] = S::add(mins[c], S::mul(total, scales.mins[K]));
+            }
+        }
     }
 }
 
@@ -247,30 +310,6 @@ unsafe fn dot<S: Quads, F: Format>(acc: S::V, w: S::V, a: *const i8) -> S::V {
 /// Whether products of `S` are with biased values, whose bias must be taken out of the sums.
 pub(super) const fn has_base<S: Quads, F: Format>() -> bool {
     F::LAYOUT.bias != 0 && !is_signed::<S>(F::LAYOUT)
-}
-
-/// What takes the bias and the shift out of the products of sub-block `k`.
-#[inline(always)]
-unsafe fn start<S: Quads, F: Format>(block: *const u8, at: Sums, k: usize) -> S::V {
-    let layout = F::LAYOUT;
-    // SAFETY: promised by the caller.
-    unsafe {
-        let has_base = has_base::<S, F>();
-        if layout.shift != 0 {
-            let flags = block.add(F::FLAGS + 2 * k).cast::<u16>();
-            let flags = u16::from_le(flags.read_unaligned());
-            let base = if has_base {
-                S::splat(at.base.add(k).read_unaligned())
-            } else {
-                S::zero()
-            };
-            S::add_where(flags, base, S::splat(at.delta.add(k).read_unaligned()))
-        } else if has_base {
-            S::splat(at.base.add(k).read_unaligned())
-        } else {
-            S::zero()
-        }
-    }
 }
 
 /// Integer scales and minima of the sub-blocks of a chunk.
@@ -376,28 +415,28 @@ unsafe fn exponents<S: Quads>(at: *const u8) -> S::F {
     unsafe { S::f_load(scales.as_ptr().cast()) }
 }
 
-/// `rounds` dot products into each of a few registers; returns the number of multiplications.
+/// `rounds` dot products into each of `CHAINS` vectors, which should be enough to hide the latency of
+/// the instruction and few enough for the registers; returns the number of multiplications.
 ///
 /// # Safety
 /// The CPU has the instruction set of `S`.
 #[inline(always)]
-pub(super) unsafe fn dot_registers<S: Quads>(rounds: usize) -> usize {
-    // Enough to hide the latency of the instruction, few enough for sixteen registers.
-    const CHAINS: usize = 6;
+pub(super) unsafe fn dot_registers<S: Quads, const CHAINS: usize>(rounds: usize) -> usize {
+    /// Vectors of any instruction set.
+    #[repr(align(64))]
+    struct Weights<const N: usize>([[u8; VECTOR]; N]);
+
     let a = [1i8, -1, 2, -2];
-    // SAFETY: promised by the caller; `a` has four bytes.
+    let weights = Weights([[3; VECTOR]; CHAINS]);
+    // SAFETY: promised by the caller; `a` has four bytes, and there are as many weights as chains.
     unsafe {
         let mut sums = [S::zero(); CHAINS];
-        // Not known to be equal, or one product would do for all of them; nor known to be the same
-        // every time, or products would leave the loop.
-        let mut weights = [S::zero(); CHAINS];
-        for (i, w) in weights.iter_mut().enumerate() {
-            *w = S::splat(std::hint::black_box(0x0102_0304 + i as i32));
-        }
         for _ in 0..rounds {
-            let more = S::splat(std::hint::black_box(0));
-            for (sum, w) in sums.iter_mut().zip(weights) {
-                *sum = S::dot::<false>(*sum, S::xor(w, more), a.as_ptr());
+            // Not known to be the same every time, or products would leave the loop.
+            let weights = std::hint::black_box(weights.0.as_ptr());
+            for i in 0..CHAINS {
+                let w = S::load(weights.add(i).cast());
+                sums[i] = S::dot::<false>(sums[i], w, a.as_ptr());
             }
         }
         std::hint::black_box(sums);

@@ -3,11 +3,14 @@
 use perigee_quant::QuantKind;
 use perigee_quant::packed::{GROUP_ROWS, Layout};
 
+use super::bytes::dot_bytes;
 use super::dot::{Format, dot_group, dot_registers};
 use super::rows::dot_rows;
 use super::sums::{dot_sums, sums_in_16_bits};
 use super::tiles::{TilePanel, dot_tiles};
-use super::unpack::{Bits2, Bits3, Bits4, Bits5, Bits6, Bits8, Nibbles, Pairs, Points, Sequences};
+use super::unpack::{
+    Bits2, Bits3, Bits4, Bits5, Bits6, Bits8, Nibbles, Pairs, Points, Sequences, Unpack,
+};
 use super::words::dot_words;
 use crate::matrix::Order;
 use crate::simd::isa::Isa;
@@ -101,12 +104,19 @@ impl TileKernel {
 /// A [`Kernel`] of functions for these numbers of rows of activations.
 macro_rules! kernel {
     ($function:tt $types:tt $($n:literal)+) => {
-        Kernel { counts: &[$(($n, kernel!(@ $function $types $n))),+], many: None }
+        Kernel {
+            counts: &[$(($n, kernel!(@ $function $types $n))),+],
+            many: None,
+        }
     };
     (@ [$($function:tt)+] [$($types:ty),+] $n:literal) => { $($function)+::<$($types),+, $n> };
 }
 
-/// Rows of activations for which weights are unpacked to memory, as bytes.
+/// Rows of activations for which weights are unpacked to memory where products of bytes add up in 32
+/// bits.
+#[cfg(target_arch = "x86_64")]
+const WORTH_BYTES: usize = 7;
+/// The same where they add up in 16 bits.
 #[cfg(target_arch = "x86_64")]
 const WORTH_SUMS: usize = 4;
 /// The same, as words.
@@ -131,6 +141,18 @@ impl<F: Format> Of<F> {
             many: Some((WORTH_WORDS, x86::avx2_words::<F>)),
             ..kernel!([x86::avx2] [F] 3 2 1)
         },
+    };
+
+    /// Sixteen registers hold the sums of few rows of activations, so that weights are unpacked often:
+    /// for some types that is most of the work.
+    #[cfg(target_arch = "x86_64")]
+    const AVX_VNNI: Kernel = Kernel {
+        many: if F::Codes::IS_DEAR || (F::LAYOUT.shift != 0 && F::LAYOUT.sub_len == 16) {
+            Some((WORTH_BYTES, x86::avx_vnni_bytes::<F>))
+        } else {
+            None
+        },
+        ..kernel!([x86::avx_vnni] [F] 4 3 2 1)
     };
 
     /// For rows in the order of the file.
@@ -164,7 +186,7 @@ impl<F: Format> Of<F> {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => Self::AVX2,
             #[cfg(target_arch = "x86_64")]
-            Isa::AvxVnni => kernel!([x86::avx_vnni] [F] 4 2 1),
+            Isa::AvxVnni => Self::AVX_VNNI,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 | Isa::Amx => kernel!([x86::avx512] [F] 8 6 4 3 2 1),
             #[cfg(not(target_arch = "x86_64"))]
@@ -189,7 +211,7 @@ pub(super) unsafe fn peak(isa: Isa, rounds: usize) -> usize {
             Isa::Avx512 => x86::avx512_peak(rounds),
             #[cfg(target_arch = "x86_64")]
             Isa::Amx => crate::simd::amx::peak(rounds),
-            _ => dot_registers::<Scalar>(rounds),
+            _ => dot_registers::<Scalar, 1>(rounds),
         }
     }
 }
@@ -198,8 +220,8 @@ pub(super) unsafe fn peak(isa: Isa, rounds: usize) -> usize {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{
-        Format, GROUP_ROWS, TilePanel, dot_group, dot_registers, dot_rows, dot_sums, dot_tiles,
-        dot_words,
+        Format, GROUP_ROWS, TilePanel, dot_bytes, dot_group, dot_registers, dot_rows, dot_sums,
+        dot_tiles, dot_words,
     };
     use crate::simd::quads_avx2::Avx2;
     use crate::simd::quads_avx512::Avx512;
@@ -249,13 +271,13 @@ mod x86 {
                 unsafe { $dot::<$simd, F, N>(group, n_in, x, y) }
             }
         };
-        ($name:ident, $features:literal, $simd:ty) => {
+        ($name:ident, $features:literal, $simd:ty, $chains:literal) => {
             /// # Safety
             /// The CPU has the features.
             #[target_feature(enable = $features)]
             pub(super) unsafe fn $name(rounds: usize) -> usize {
                 // SAFETY: this function has the instruction set.
-                unsafe { dot_registers::<$simd>(rounds) }
+                unsafe { dot_registers::<$simd, $chains>(rounds) }
             }
         };
     }
@@ -263,9 +285,15 @@ mod x86 {
     enabled!(avx2_sums, many dot_sums, "avx2,fma,f16c", Avx2<false>);
     enabled!(avx2_words, many dot_words, "avx2,fma,f16c", Avx2<false>);
     enabled!(avx2_rows, dot_rows, "avx2,fma,f16c", Avx2<false>);
-    enabled!(avx2_peak, "avx2,fma,f16c", Avx2<false>);
+    enabled!(avx2_peak, "avx2,fma,f16c", Avx2<false>, 6);
     enabled!(avx_vnni, dot_group, "avx2,fma,f16c,avxvnni", Avx2<true>);
-    enabled!(avx_vnni_peak, "avx2,fma,f16c,avxvnni", Avx2<true>);
+    enabled!(
+        avx_vnni_bytes,
+        many dot_bytes,
+        "avx2,fma,f16c,avxvnni",
+        Avx2<true>
+    );
+    enabled!(avx_vnni_peak, "avx2,fma,f16c,avxvnni", Avx2<true>, 6);
     enabled!(
         avx512,
         dot_group,
@@ -287,7 +315,8 @@ mod x86 {
     enabled!(
         avx512_peak,
         "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi",
-        Avx512
+        Avx512,
+        12
     );
 }
 

@@ -8,12 +8,10 @@ use perigee_quant::packed::{CHUNK_LEN, Codes, GROUP_ROWS, Parts, Plane, Scale, S
 
 use super::dot::{Format, exactly, has_base};
 use super::unpack::{is_signed, table};
-use crate::simd::quads::Quads;
+use crate::simd::quads::{Quads, VECTOR};
 
 /// Columns of a span.
 const SPAN: usize = 256;
-/// Columns of a vector.
-const VECTOR: usize = 64;
 /// Vectors of a span.
 const N_VECTORS: usize = SPAN / VECTOR;
 /// Blocks of 32 columns in a span.

@@ -8,14 +8,12 @@
 
 use perigee_quant::packed::{CHUNK_LEN, Codes, GROUP_ROWS, Layout, SubScales};
 
-use super::dot::{Format, SubBlocks, block_scales, prefetch_ahead};
+use super::dot::Format;
 use super::kernels::MAX_COLUMNS;
-use super::unpack::{Unpack, VECTOR, is_signed};
-use super::values::{Mins, add_scaled, word_pair};
-use crate::simd::quads::Words;
-
-/// Sub-blocks of a block, at most.
-const MAX_SUBS: usize = 16;
+use super::span::sums_of_activations;
+use super::unpack::{Unpack, is_signed};
+use super::values::{Mins, add_scaled};
+use crate::simd::quads::{ByteSpan, VECTOR, Words};
 
 /// How many sums of two products with the biased values of a layout 16 bits hold: 1, 2 or 4; `None`
 /// for layouts whose values `S` multiplies as they are, signed.
@@ -49,33 +47,6 @@ pub(super) const fn sums_in_16_bits<S: Words>(layout: &Layout) -> Option<usize> 
         2 | 3 => 2,
         _ => 4,
     })
-}
-
-/// Columns of a span.
-const SPAN: usize = 256;
-
-/// Up to 256 columns of a group, unpacked; each vector is one of `S` in memory.
-#[repr(C, align(64))]
-struct Span {
-    /// Biased values: `[column / 4]`.
-    quads: [[i8; VECTOR]; SPAN / 4],
-    /// The integer scale of a row twice: `[sub-block]`.
-    scales: [[i8; VECTOR]; MAX_SUBS],
-    /// See [`biased_scales`]: `[column / 32]`.
-    biases: [[i8; VECTOR]; SPAN / CHUNK_LEN],
-    /// Float scales: `[block]`.
-    d: [[f32; GROUP_ROWS]; SPAN / CHUNK_LEN],
-    n_blocks: usize,
-}
-
-impl Span {
-    const EMPTY: Self = Self {
-        quads: [[0; VECTOR]; SPAN / 4],
-        scales: [[0; VECTOR]; MAX_SUBS],
-        biases: [[0; VECTOR]; SPAN / CHUNK_LEN],
-        d: [[0.0; GROUP_ROWS]; SPAN / CHUNK_LEN],
-        n_blocks: 0,
-    };
 }
 
 /// A row of activations beside a span.
@@ -112,7 +83,7 @@ pub(super) unsafe fn dot_sums<S: Words, F: Format>(
 ) {
     const {
         assert!(!S::EXACT_U8, "nibbles are multiplied as they are");
-        assert!(!F::LAYOUT.has_mins() || F::LAYOUT.block_len == SPAN);
+        assert!(!F::LAYOUT.has_mins() || F::LAYOUT.block_len == ByteSpan::LEN);
         assert!(F::LAYOUT.bias != 0 || F::LAYOUT.shift == 0);
     }
     let layout = F::LAYOUT;
@@ -121,60 +92,18 @@ pub(super) unsafe fn dot_sums<S: Words, F: Format>(
     // SAFETY: promised by the caller; offsets are those of the layout.
     unsafe {
         let tables = F::Codes::tables::<S, F>();
-        let mut span = Span::EMPTY;
+        let mut span = ByteSpan::new(layout.bias != 0);
         let columns = &mut [Column::EMPTY; MAX_COLUMNS][..x.len()];
-        for first in (0..n_in).step_by(SPAN) {
-            let blocks = first / layout.block_len..n_in.min(first + SPAN) / layout.block_len;
-            span.n_blocks = blocks.len();
-            let first_block = group.add(layout.group_meta_bytes() + blocks.start * F::BLOCK_BYTES);
-            for i in 0..blocks.len() {
-                let block = first_block.add(i * F::BLOCK_BYTES);
-                prefetch_ahead(block, F::BLOCK_BYTES, x.len());
-                let d = block_scales::<S, F>(group, block);
-                S::f_store(d, span.d[i].as_mut_ptr());
-                for chunk in 0..layout.block_len / CHUNK_LEN {
-                    let k = i * (layout.block_len / CHUNK_LEN) + chunk;
-                    store::<S, F>(&tables, block, chunk, (&mut span, k));
-                }
-            }
+        for first in (0..n_in).step_by(ByteSpan::LEN) {
+            let weights = (group, n_in, x.len());
+            span.unpack::<S, F, true>(&tables, weights, first);
+            let first_block = first / layout.block_len * F::BLOCK_BYTES;
+            let first_block = group.add(layout.group_meta_bytes() + first_block);
             let mins = Mins::<S>::of::<F>(first_block);
             for (column, x) in columns.iter_mut().zip(x) {
                 column.a = x.add(first).cast();
             }
             multiply::<S, F>(&span, &mins, (n_in, first), (x, columns), y);
-        }
-    }
-}
-
-/// Unpacks a chunk of a block, which is chunk `k` of the span.
-///
-/// # Safety
-/// The CPU has the instruction set of `S`; `block` points to a block in the layout of `F`.
-#[inline(always)]
-unsafe fn store<S: Words, F: Format>(
-    tables: &<F::Codes as Unpack>::Tables<S>,
-    block: *const u8,
-    chunk: usize,
-    (span, k): (&mut Span, usize),
-) {
-    let layout = F::LAYOUT;
-    let per_chunk = CHUNK_LEN / layout.sub_len;
-    // SAFETY: promised by the caller.
-    unsafe {
-        let quads = F::Codes::unpack::<S, F>(tables, block.add(F::CODES), chunk);
-        for q in 0..8 {
-            S::store(quads[q], span.quads[8 * k + q].as_mut_ptr());
-        }
-        if !matches!(layout.sub_scales, SubScales::None) {
-            let scales = SubBlocks::<S>::of::<F>(block, chunk).scales;
-            for s in 0..per_chunk {
-                let to = span.scales[k * per_chunk + s].as_mut_ptr();
-                S::store(word_pair::<S>(scales[s], scales[s]), to);
-            }
-            if layout.bias != 0 {
-                let biases = biased_scales::<S, F>(block, &scales, chunk);
-                S::store(biases, span.biases[k].as_mut_ptr());
-            }
         }
     }
 }
@@ -186,7 +115,7 @@ unsafe fn store<S: Words, F: Format>(
 /// As [`dot_sums`]; the span is filled, and `columns` has its columns of every row.
 #[inline(always)]
 unsafe fn multiply<S: Words, F: Format>(
-    span: &Span,
+    span: &ByteSpan,
     mins: &Mins<S>,
     (n_in, first): (usize, usize),
     (x, columns): (&[*const u8], &mut [Column]),
@@ -228,7 +157,7 @@ unsafe fn multiply<S: Words, F: Format>(
 /// # Safety
 /// As [`multiply`].
 #[inline(always)]
-unsafe fn add_half<S: Words, F: Format>(span: &Span, half: usize, columns: &mut [Column]) {
+unsafe fn add_half<S: Words, F: Format>(span: &ByteSpan, half: usize, columns: &mut [Column]) {
     /// Quads of half a chunk.
     const N: usize = 4;
     let layout = F::LAYOUT;
@@ -261,7 +190,7 @@ unsafe fn add_half<S: Words, F: Format>(span: &Span, half: usize, columns: &mut 
                 for more in 1..n_sums {
                     part = S::add16(part, products[q + more]);
                 }
-                total = S::add(total, S::dot16(part, scale));
+                total = S::dot16(total, part, scale);
             }
             S::store(total, column.sum.as_mut_ptr());
         }
@@ -274,7 +203,7 @@ unsafe fn add_half<S: Words, F: Format>(span: &Span, half: usize, columns: &mut 
 /// # Safety
 /// As [`multiply`]; `bases` points to the sums of the block.
 #[inline(always)]
-unsafe fn start_of<S: Words, F: Format>(span: &Span, k: usize, bases: *const i32) -> S::V {
+unsafe fn start_of<S: Words, F: Format>(span: &ByteSpan, k: usize, bases: *const i32) -> S::V {
     let layout = F::LAYOUT;
     // SAFETY: promised by the caller.
     unsafe {
@@ -284,59 +213,14 @@ unsafe fn start_of<S: Words, F: Format>(span: &Span, k: usize, bases: *const i32
         if layout.sub_scales == SubScales::None {
             return S::splat(bases.read_unaligned());
         }
-        let totals = negative_sums::<F>(bases);
+        let totals = sums_of_activations::<F>(bases);
         let mut sum = S::zero();
         for chunk in 0..layout.block_len / CHUNK_LEN {
             let total = totals.as_ptr().add(chunk * CHUNK_LEN / layout.sub_len);
             let total = S::splat(total.cast::<i32>().read_unaligned());
             let biases = S::load(span.biases[k + chunk].as_ptr().cast());
-            sum = S::add(sum, S::dot16(total, biases));
+            sum = S::dot16(sum, total, biases);
         }
         sum
-    }
-}
-
-/// `−Σ a` of the sub-blocks of a block, of `−bias · Σ a`: at most 32 · 127, which words hold.
-///
-/// # Safety
-/// `bases` points to the sums of the block.
-#[inline(always)]
-unsafe fn negative_sums<F: Format>(bases: *const i32) -> [i16; MAX_SUBS] {
-    const { assert!(F::LAYOUT.n_sub() == 0 || F::LAYOUT.bias.count_ones() <= 1) };
-    let mut sums = [0; MAX_SUBS];
-    for (k, sum) in sums[..F::LAYOUT.n_sub()].iter_mut().enumerate() {
-        // SAFETY: promised by the caller.
-        let base = unsafe { bases.add(k).read_unaligned() };
-        *sum = (base >> F::LAYOUT.bias.ilog2()) as i16;
-    }
-    sums
-}
-
-/// The scales of the sub-blocks of a chunk times what their values are too large by: the bias,
-/// less the shift where there is one. Words; that of a second sub-block is 0 where there is none.
-///
-/// # Safety
-/// The CPU has the instruction set of `S`; `block` points to a block in the layout of `F`.
-#[inline(always)]
-unsafe fn biased_scales<S: Words, F: Format>(
-    block: *const u8,
-    scales: &[S::V; 2],
-    chunk: usize,
-) -> S::V {
-    let layout = F::LAYOUT;
-    let per_chunk = CHUNK_LEN / layout.sub_len;
-    // SAFETY: promised by the caller.
-    unsafe {
-        let mut biased = [S::zero(); 2];
-        for s in 0..per_chunk {
-            biased[s] = S::mul(scales[s], S::splat(layout.bias));
-            if layout.shift != 0 {
-                let flags = block.add(F::FLAGS + 2 * (chunk * per_chunk + s));
-                let flags = u16::from_le(flags.cast::<u16>().read_unaligned());
-                let shift = S::mul(scales[s], S::splat(-i32::from(layout.shift)));
-                biased[s] = S::add_where(flags, biased[s], shift);
-            }
-        }
-        word_pair::<S>(biased[0], biased[1])
     }
 }

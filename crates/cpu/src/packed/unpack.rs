@@ -6,18 +6,17 @@ mod trellis;
 use perigee_quant::packed::{Codes, Layout};
 
 use super::dot::Format;
-use crate::simd::quads::{Quads, built_in};
+use crate::simd::quads::{Quads, VECTOR, built_in};
 
 pub(super) use grids::Points;
 pub(super) use trellis::Sequences;
-
-/// Bytes of a vector.
-pub(super) const VECTOR: usize = 64;
 
 /// How one arrangement of [`Codes`] is unpacked.
 pub(super) trait Unpack {
     /// Whether quads 4 to 7 come out multiplied by 16 where [`Quads::EXACT_U8`] holds.
     const HIGH_TIMES_16: bool = false;
+    /// Whether it takes long without the wide tables of AVX-512.
+    const IS_DEAR: bool = false;
     /// Lookup tables of the arrangement.
     type Tables<S: Quads>: Copy;
 
@@ -228,6 +227,7 @@ impl Unpack for Nibbles {
 }
 
 impl Unpack for Bits5 {
+    const IS_DEAR: bool = true;
     type Tables<S: Quads> = S::Table;
 
     #[inline(always)]
@@ -274,6 +274,7 @@ unsafe fn five_bits<S: Quads>(table: &S::Table, low: S::V, high: S::V) -> S::V {
 }
 
 impl Unpack for Bits6 {
+    const IS_DEAR: bool = true;
     type Tables<S: Quads> = S::Table;
 
     #[inline(always)]
@@ -338,6 +339,7 @@ impl Unpack for Bits8 {
 }
 
 impl Unpack for Pairs {
+    const IS_DEAR: bool = true;
     type Tables<S: Quads> = [S::Table; 2];
 
     #[inline(always)]

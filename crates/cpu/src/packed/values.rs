@@ -112,6 +112,35 @@ pub(super) unsafe fn word_pair<S: Quads>(first: S::V, second: S::V) -> S::V {
     unsafe { S::xor(S::and(first, S::splat(0xFFFF)), S::shl32::<16>(second)) }
 }
 
+/// The scales of the sub-blocks of a chunk times what their values are short of: the shift, where there
+/// is one, less the bias. Words; that of a second sub-block is 0 where there is none.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`; `block` points to a block in the layout of `F`.
+#[inline(always)]
+pub(super) unsafe fn biased_scales<S: Quads, F: Format>(
+    block: *const u8,
+    scales: &[S::V; 2],
+    chunk: usize,
+) -> S::V {
+    let layout = F::LAYOUT;
+    let per_chunk = CHUNK_LEN / layout.sub_len;
+    // SAFETY: promised by the caller.
+    unsafe {
+        let mut biased = [S::zero(); 2];
+        for s in 0..per_chunk {
+            biased[s] = S::mul(scales[s], S::splat(-layout.bias));
+            if layout.shift != 0 {
+                let flags = block.add(F::FLAGS + 2 * (chunk * per_chunk + s));
+                let flags = u16::from_le(flags.cast::<u16>().read_unaligned());
+                let shift = S::mul(scales[s], S::splat(i32::from(layout.shift)));
+                biased[s] = S::add_where(flags, biased[s], shift);
+            }
+        }
+        word_pair::<S>(biased[0], biased[1])
+    }
+}
+
 /// Whether shifted values are signed bytes.
 const fn fits_a_byte<F: Format>() -> bool {
     let layout = F::LAYOUT;

@@ -8,9 +8,9 @@
 use perigee_quant::packed::{CHUNK_LEN, GROUP_ROWS, SubScales};
 
 use super::dot::{Format, SubBlocks, block_scales, prefetch_ahead};
-use super::unpack::{Unpack, VECTOR};
+use super::unpack::Unpack;
 use super::values::{signed, word_pair};
-use crate::simd::quads::{WordSpan, Words};
+use crate::simd::quads::{VECTOR, WordSpan, Words};
 
 /// Most rows of activations that are multiplied side by side: two registers of sums each, beside two
 /// of weights.

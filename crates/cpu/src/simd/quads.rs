@@ -4,6 +4,8 @@
 use half::f16;
 use perigee_quant::packed::{CHUNK_LEN, GROUP_ROWS, Grid};
 
+use super::bytes::ByteColumn;
+
 /// What the kernels of weights that meet integers need of an instruction set.
 ///
 /// # Safety
@@ -67,6 +69,8 @@ pub(crate) trait Quads: Copy {
     unsafe fn sar32<const N: i32>(a: Self::V) -> Self::V;
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    /// `acc + a[2i]·b[2i] + a[2i+1]·b[2i+1]` of i16, as i32.
+    unsafe fn dot16(acc: Self::V, a: Self::V, b: Self::V) -> Self::V;
     /// In every lane bytes 0, 0, 1, 1.
     unsafe fn double_low(a: Self::V) -> Self::V;
     /// In every lane bytes 2, 2, 3, 3.
@@ -173,6 +177,24 @@ pub(crate) trait Tiles: Unpacked {
     unsafe fn scaled(a: Self::V, scales: Self::V) -> [Self::V; 2];
 }
 
+/// Products of bytes that add up in 32 bits.
+///
+/// # Safety
+/// As [`Quads`].
+pub(crate) trait Bytes: Unpacked {
+    /// Most rows of activations that are multiplied side by side: as many as registers have room for
+    /// the sums of.
+    const SIDE_BY_SIDE: usize;
+
+    /// Adds the products of a span with `N` rows of activations to `y`: its blocks have `SUB_LEN`
+    /// columns in a sub-block, or are of 32 columns without any if that is 0.
+    unsafe fn multiply<const SUB_LEN: usize, const N: usize>(
+        span: &ByteSpan,
+        columns: &[ByteColumn; N],
+        y: &mut [[f32; GROUP_ROWS]; N],
+    );
+}
+
 /// Products in 16 bits, for instruction sets that have none of bytes which add up in 32 bits.
 ///
 /// # Safety
@@ -185,8 +207,6 @@ pub(crate) trait Words: Unpacked {
     unsafe fn add16(a: Self::V, b: Self::V) -> Self::V;
     /// The low halves of the products of 16-bit units.
     unsafe fn mul16(a: Self::V, b: Self::V) -> Self::V;
-    /// `a[2i]·b[2i] + a[2i+1]·b[2i+1]` of i16, as i32.
-    unsafe fn dot16(a: Self::V, b: Self::V) -> Self::V;
     /// Bytes 0 and 2 of every lane as two i16, and bytes 1 and 3.
     unsafe fn words(a: Self::V) -> [Self::V; 2];
     /// `y[c] ← fma(scales[k] · da[c][k], f32(Σ w·a[c]), y[c])` over the blocks k of the span, in their
@@ -198,6 +218,47 @@ pub(crate) trait Words: Unpacked {
         da: &[*const f32; N],
         y: &mut [[f32; GROUP_ROWS]; N],
     );
+}
+
+/// Bytes of a vector.
+pub(crate) const VECTOR: usize = 64;
+
+/// Up to 256 columns of 16 rows of weights, as bytes; each vector is one of an instruction set, in
+/// memory.
+#[repr(C, align(64))]
+pub(crate) struct ByteSpan {
+    /// Biased values: `[column / 4]`.
+    pub(crate) quads: [[i8; VECTOR]; Self::LEN / 4],
+    /// What the products of a sub-block are multiplied by.
+    pub(crate) scales: [[i8; VECTOR]; Self::MAX_SUBS],
+    /// What values are short of times the scales of their sub-blocks, two words a lane:
+    /// `[column / 32]`.
+    pub(crate) biases: [[i8; VECTOR]; Self::LEN / CHUNK_LEN],
+    /// Float scales: `[block]`.
+    pub(crate) d: [[f32; GROUP_ROWS]; Self::LEN / CHUNK_LEN],
+    /// Blocks that it has.
+    pub(crate) n_blocks: usize,
+    /// Whether there are biases.
+    pub(crate) has_bias: bool,
+}
+
+impl ByteSpan {
+    /// Columns of a whole one.
+    pub(crate) const LEN: usize = 256;
+    /// Sub-blocks of a block, at most.
+    pub(crate) const MAX_SUBS: usize = 16;
+
+    /// Without blocks.
+    pub(crate) const fn new(has_bias: bool) -> Self {
+        Self {
+            quads: [[0; VECTOR]; Self::LEN / 4],
+            scales: [[0; VECTOR]; Self::MAX_SUBS],
+            biases: [[0; VECTOR]; Self::LEN / CHUNK_LEN],
+            d: [[0.0; GROUP_ROWS]; Self::LEN / CHUNK_LEN],
+            n_blocks: 0,
+            has_bias,
+        }
+    }
 }
 
 /// Up to 256 columns of 16 rows of weights, as words.
@@ -363,6 +424,16 @@ impl Quads for Scalar {
     }
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
         zip(a, b, i32::wrapping_mul)
+    }
+    unsafe fn dot16(acc: Self::V, a: Self::V, b: Self::V) -> Self::V {
+        let word = |v: [u8; 64], i: usize| i32::from(i16::from_le_bytes([v[i], v[i + 1]]));
+        let acc = lanes(acc);
+        from_lanes(std::array::from_fn(|r| {
+            let product = |i| word(a, i).wrapping_mul(word(b, i));
+            acc[r]
+                .wrapping_add(product(4 * r))
+                .wrapping_add(product(4 * r + 2))
+        }))
     }
     unsafe fn double_low(a: Self::V) -> Self::V {
         std::array::from_fn(|i| a[i / 4 * 4 + i % 4 / 2])

@@ -197,6 +197,11 @@ impl<const VNNI: bool> Quads for Avx2<VNNI> {
         unsafe { halves!(_mm256_mullo_epi32, a, b) }
     }
     #[inline(always)]
+    unsafe fn dot16(acc: Self::V, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { Self::add(acc, halves!(_mm256_madd_epi16, a, b)) }
+    }
+    #[inline(always)]
     unsafe fn double_low(a: Self::V) -> Self::V {
         // SAFETY: see `zero`.
         unsafe {

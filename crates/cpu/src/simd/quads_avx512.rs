@@ -169,6 +169,11 @@ impl Quads for Avx512 {
         unsafe { _mm512_mullo_epi32(a, b) }
     }
     #[inline(always)]
+    unsafe fn dot16(acc: Self::V, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: see `zero`.
+        unsafe { _mm512_dpwssd_epi32(acc, a, b) }
+    }
+    #[inline(always)]
     unsafe fn double_low(a: Self::V) -> Self::V {
         // SAFETY: see `zero`.
         unsafe { _mm512_shuffle_epi8(a, _mm512_broadcast_i32x4(doubled(0))) }

@@ -43,12 +43,6 @@ impl Words for Avx2<false> {
     }
 
     #[inline(always)]
-    unsafe fn dot16(a: Self::V, b: Self::V) -> Self::V {
-        // SAFETY: see `pair_sums`.
-        unsafe { [_mm256_madd_epi16(a[0], b[0]), _mm256_madd_epi16(a[1], b[1])] }
-    }
-
-    #[inline(always)]
     unsafe fn words(a: Self::V) -> [Self::V; 2] {
         // SAFETY: see `pair_sums`.
         unsafe {

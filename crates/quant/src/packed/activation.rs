@@ -9,7 +9,8 @@ use super::CHUNK_LEN;
 ///
 /// A row of n columns is, in bytes: `a: i8[n]`, `da: f32[n / block_len]`, `base: i32[n / sub_len]`
 /// with `−bias · Σ a` of each sub-block, and where `shift` is not 0 `delta: i32[n / sub_len]` with
-/// `shift · Σ a`. n is a multiple of 32, so every part is aligned to 4 bytes.
+/// `shift · Σ a`, and where sub-blocks have 16 columns besides `total: i16[n / sub_len]` with `Σ a`.
+/// n is a multiple of the block's length, so every part is aligned to 4 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
     /// Columns that share a float scale.
@@ -29,8 +30,7 @@ impl Form {
     /// Bytes of a row of `n` columns.
     #[inline]
     pub const fn row_bytes(&self, n: usize) -> usize {
-        let sums = if self.shift == 0 { 1 } else { 2 };
-        n + 4 * (n / self.block_len) + sums * 4 * (n / self.sub_len)
+        self.totals(n).end
     }
 
     /// Where the scales are in a row of `n` columns.
@@ -50,7 +50,30 @@ impl Form {
     #[inline]
     pub const fn deltas(&self, n: usize) -> Range<usize> {
         let start = self.bases(n).end;
-        start..start + 4 * (n / self.sub_len)
+        let len = if self.shift == 0 {
+            0
+        } else {
+            4 * (n / self.sub_len)
+        };
+        start..start + len
+    }
+
+    /// Whether a row has totals.
+    #[inline]
+    pub const fn has_totals(&self) -> bool {
+        self.shift != 0 && self.sub_len < CHUNK_LEN
+    }
+
+    /// Where the totals are, when there are such.
+    #[inline]
+    pub const fn totals(&self, n: usize) -> Range<usize> {
+        let start = self.deltas(n).end;
+        let len = if self.has_totals() {
+            2 * (n / self.sub_len)
+        } else {
+            0
+        };
+        start..start + len
     }
 
     /// Rounds `x` to the form: `da = max|x| / 127` of the block, `a` the nearest integer to
@@ -70,7 +93,8 @@ impl Form {
         assert!(n.is_multiple_of(self.block_len) && out.len() == self.row_bytes(n));
         let (a, rest) = out.split_at_mut(n);
         let (scales, sums) = rest.split_at_mut(self.scales(n).len());
-        let (bases, deltas) = sums.split_at_mut(self.bases(n).len());
+        let (bases, rest) = sums.split_at_mut(self.bases(n).len());
+        let (deltas, totals) = rest.split_at_mut(self.deltas(n).len());
         let (x, a) = (
             x.as_chunks::<CHUNK_LEN>().0,
             a.as_chunks_mut::<CHUNK_LEN>().0,
@@ -96,6 +120,10 @@ impl Form {
             bases[4 * k..4 * k + 4].copy_from_slice(&(-self.bias * sum).to_le_bytes());
             if self.shift != 0 {
                 deltas[4 * k..4 * k + 4].copy_from_slice(&(self.shift * sum).to_le_bytes());
+            }
+            if self.has_totals() {
+                // At most 16 · 127.
+                totals[2 * k..2 * k + 2].copy_from_slice(&(sum as i16).to_le_bytes());
             }
         }
     }

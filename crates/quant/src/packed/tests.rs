@@ -151,6 +151,9 @@ fn activations_are_rounded_block_by_block() {
     assert!(float(form.scales(512).start + 4).is_nan());
     assert_eq!(int(form.bases(512).start), -64 * (-127 + 64));
     assert_eq!(int(form.deltas(512).start), 4 * (-127 + 64));
+    let total = form.totals(512);
+    assert_eq!(out[total.start..][..2], (-127i16 + 64).to_le_bytes());
+    assert_eq!((total.len(), total.end), (2 * 512 / 16, out.len()));
     assert_eq!(out[300], 0);
     let small = [1e-38; 256];
     let mut out = vec![1; form.row_bytes(256)];

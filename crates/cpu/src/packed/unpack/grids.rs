@@ -10,6 +10,7 @@ use crate::simd::quads::Quads;
 pub(in crate::packed) struct Points<const WIDTH: usize, const HIGH: usize>;
 
 impl<const WIDTH: usize, const HIGH: usize> Unpack for Points<WIDTH, HIGH> {
+    const IS_DEAR: bool = true;
     type Tables<S: Quads> = S::Table;
 
     #[inline(always)]

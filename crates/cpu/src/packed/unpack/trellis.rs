@@ -3,9 +3,9 @@
 use perigee_quant::packed::trellis::{MASK, MIDDLE, OFFSET, POWERS};
 use perigee_quant::packed::{Codes, Indices, Marks};
 
-use super::{Unpack, VECTOR, is_signed};
+use super::{Unpack, is_signed};
 use crate::packed::dot::Format;
-use crate::simd::quads::Quads;
+use crate::simd::quads::{Quads, VECTOR};
 
 /// Sequences of `WIDTH` values whose codes have `8 + HIGH` bits.
 pub(in crate::packed) struct Sequences<const WIDTH: usize, const HIGH: usize>;
@@ -14,6 +14,7 @@ pub(in crate::packed) struct Sequences<const WIDTH: usize, const HIGH: usize>;
 const ONES: [i8; 4] = [1; 4];
 
 impl<const WIDTH: usize, const HIGH: usize> Unpack for Sequences<WIDTH, HIGH> {
+    const IS_DEAR: bool = true;
     type Tables<S: Quads> = ();
 
     #[inline(always)]
