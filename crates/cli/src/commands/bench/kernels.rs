@@ -1,5 +1,6 @@
 //! `perigee bench kernels`: what kernels and attention reach of what the machine has.
 
+use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -44,15 +45,15 @@ pub(super) fn run(args: &KernelsArgs) -> Result<()> {
         !isas.is_empty(),
         "this CPU has none of the instruction sets that kernels are written for: AVX2, AVX-VNNI, AVX-512"
     );
-    cached(args, &named, &isas, budget)?;
+    let out = &mut std::io::stdout();
+    cached(out, args, &named, &isas, budget)?;
     let threads = args.threads.unwrap_or_else(Machine::default_threads);
     ensure!(
         (1..=4096).contains(&threads),
         "-t {threads}: expected 1 to 4096 threads"
     );
-    streamed(args, &named, threads)?;
-    attention(threads, budget);
-    Ok(())
+    streamed(out, args, &named, threads)?;
+    attention(out, threads, budget)
 }
 
 fn kinds(names: &[String]) -> Result<Vec<QuantKind>> {
@@ -78,26 +79,42 @@ fn order(args: &KernelsArgs) -> Order {
 }
 
 /// One core, weights in its second-level cache.
-fn cached(args: &KernelsArgs, named: &[QuantKind], isas: &[Isa], budget: Duration) -> Result<()> {
+fn cached(
+    out: &mut impl Write,
+    args: &KernelsArgs,
+    named: &[QuantKind],
+    isas: &[Isa],
+    budget: Duration,
+) -> Result<()> {
     let clock = clock_ghz(budget);
-    println!("One core, weights in its second-level cache, clock {clock:.2} GHz.");
+    writeln!(
+        out,
+        "One core, weights in its second-level cache, clock {clock:.2} GHz."
+    )?;
     for &isa in isas {
         let peak = peak_macs_per_second(isa, budget).context("a supported instruction set")?;
-        println!(
+        writeln!(
+            out,
             "{} multiplies {:.0} Gmac/s, {:.1} a cycle: at best {:.1} cycles for 256 weights and a column.",
             isa.name(),
             peak / 1e9,
             peak / clock / 1e9,
             256.0 * clock * 1e9 / peak,
-        );
+        )?;
     }
-    println!("\nCycles for 256 weights and one column, by columns that share the weights:\n");
-    print!("| type | instructions | GB/s, 1 column |");
-    args.columns.iter().for_each(|n| print!(" {n} |"));
-    println!(
+    writeln!(
+        out,
+        "\nCycles for 256 weights and one column, by columns that share the weights:\n"
+    )?;
+    write!(out, "| type | instructions | GB/s, 1 column |")?;
+    for n in &args.columns {
+        write!(out, " {n} |")?;
+    }
+    writeln!(
+        out,
         "\n| --- | --- | ---: |{}",
         " ---: |".repeat(args.columns.len())
-    );
+    )?;
     let all = match named {
         [] => QuantKind::ALL,
         named => named,
@@ -108,36 +125,52 @@ fn cached(args: &KernelsArgs, named: &[QuantKind], isas: &[Isa], budget: Duratio
             let Some(one) = kernel_speed((kind, order), isa, 1, budget) else {
                 continue;
             };
-            print!("| {} | {} | {:.1} |", kind.name(), isa.name(), one.gb_s());
+            write!(
+                out,
+                "| {} | {} | {:.1} |",
+                kind.name(),
+                isa.name(),
+                one.gb_s()
+            )?;
             for &n in &args.columns {
                 let speed =
                     kernel_speed((kind, order), isa, n, budget).context("measured a moment ago")?;
-                print!(" {:.1} |", speed.cycles_per_256(clock) / n as f64);
+                write!(out, " {:.1} |", speed.cycles_per_256(clock) / n as f64)?;
             }
-            println!();
+            writeln!(out)?;
         }
     }
     Ok(())
 }
 
 /// All threads, weights in memory.
-fn streamed(args: &KernelsArgs, named: &[QuantKind], threads: usize) -> Result<()> {
+fn streamed(
+    out: &mut impl Write,
+    args: &KernelsArgs,
+    named: &[QuantKind],
+    threads: usize,
+) -> Result<()> {
     let workers = Workers::new(threads, 0);
     workers.pool().pin_caller();
-    let bandwidth = read_bandwidth(workers.pool(), STREAMED_BYTES, BANDWIDTH_PASSES)
-        .map_err(|error| anyhow::anyhow!("no memory of {} bytes to read", error.n_bytes))?;
+    let read = || {
+        read_bandwidth(workers.pool(), STREAMED_BYTES, BANDWIDTH_PASSES)
+            .map_err(|error| anyhow::anyhow!("no memory of {} bytes to read", error.n_bytes))
+    };
+    let mut before = read()?;
     let dispatch = dispatch_seconds(&workers, Duration::from_millis(args.time));
-    println!(
+    writeln!(
+        out,
         "\n{} threads, a matrix of 1 GiB times a vector; reading alone: {:.1} GB/s (median {:.1}). \
          A parallel loop costs {:.2} µs beyond its work.\n",
         workers.n_threads(),
-        bandwidth.best / 1e9,
-        bandwidth.median / 1e9,
+        before.best / 1e9,
+        before.median / 1e9,
         dispatch * 1e6,
-    );
-    println!(
-        "| type | GB/s | of reading alone | packing a file, GB/s |\n| --- | ---: | ---: | ---: |"
-    );
+    )?;
+    writeln!(
+        out,
+        "| type | GB/s | reading alone | share | packing a file, GB/s |\n| --- | ---: | ---: | ---: | ---: |"
+    )?;
     let kinds = match named {
         [] => &STREAMED,
         named => named,
@@ -148,41 +181,50 @@ fn streamed(args: &KernelsArgs, named: &[QuantKind], threads: usize) -> Result<(
             .with_context(|| format!("no memory for 1 GiB of {}", kind.name()))?;
         let packing = packing_speed(&workers, kind, budget / 10)
             .with_context(|| format!("no memory to pack {}", kind.name()))?;
-        let share = 100.0 * speed.gb_s() * 1e9 / bandwidth.best;
-        println!(
-            "| {} | {:.1} | {share:.0} % | {packing:.1} |",
+        // Memory shared with others changes its speed: what counts is what it gave before and after.
+        let after = read()?;
+        let alone = before.best.max(after.best) / 1e9;
+        let share = 100.0 * speed.gb_s() / alone;
+        before = after;
+        writeln!(
+            out,
+            "| {} | {:.1} | {alone:.1} | {share:.0} % | {packing:.1} |",
             kind.name(),
             speed.gb_s()
-        );
+        )?;
     }
     Ok(())
 }
 
 /// All threads, one layer.
-fn attention(threads: usize, budget: Duration) {
-    println!(
+fn attention(out: &mut impl Write, threads: usize, budget: Duration) -> Result<()> {
+    writeln!(
+        out,
         "\nAttention of a layer of 64 heads, milliseconds a token; beside quantised weights products are \
          those of integers.\n\n\
          | positions | f16 cache | q8_0 cache | f16 cache, floats |\n| ---: | ---: | ---: | ---: |"
-    );
+    )?;
     let speed = |kind, depth, is_rounded| {
         1e3 * decode_attention_speed(threads, kind, depth, is_rounded, budget)
     };
     for depth in DEPTHS {
-        println!(
+        writeln!(
+            out,
             "| {depth} | {:.3} | {:.3} | {:.3} |",
             speed(QuantKind::F16, depth, true),
             speed(QuantKind::Q8_0, depth, true),
             speed(QuantKind::F16, depth, false),
-        );
+        )?;
     }
     for n_tokens in PROMPTS {
         let [rounded, floats] = [true, false].map(|is_rounded| {
             let seconds = prefill_attention_speed(threads, n_tokens, is_rounded, budget);
             1e3 * seconds / n_tokens as f64
         });
-        println!(
+        writeln!(
+            out,
             "\nA prompt of {n_tokens} tokens: {rounded:.3} ms a token, with floats {floats:.3}."
-        );
+        )?;
     }
+    Ok(())
 }

@@ -122,6 +122,37 @@ impl Estimate {
         Some(bytes_per_token * rate / bandwidth)
     }
 
+    /// Why the numbers cannot be right.
+    fn doubts(&self) -> Vec<String> {
+        /// More than reading the same bandwidth twice differs by.
+        const MOST: f64 = 1.1;
+        let mut doubts = Vec::new();
+        if self.obstacle.is_none() {
+            for (i, row) in self.rows().iter().enumerate() {
+                let [a, b, _] = self.seconds(i);
+                if a <= b {
+                    let name = report::test_name(&row.test);
+                    doubts.push(format!(
+                        "{name}: A, which has more layers, was faster than B"
+                    ));
+                }
+            }
+        }
+        let decode = self.decode();
+        let part = decode.map(|test| (self.rows()[test].rate(), &self.spec));
+        let whole = decode.and_then(|test| Some((self.whole_rate(test)?, &self.whole)));
+        for (rate, spec) in part.into_iter().chain(whole) {
+            let fraction = self.fraction(bytes_per_token(spec), rate);
+            if let Some(fraction) = fraction.filter(|fraction| *fraction > MOST) {
+                let percent = 100.0 * fraction;
+                doubts.push(format!(
+                    "{rate:.2} tokens/s would take {percent:.0} % of the bandwidth that was measured"
+                ));
+            }
+        }
+        doubts
+    }
+
     pub(super) fn render(&self, format: BenchFormat) -> String {
         match format {
             BenchFormat::Md => self.text(),
@@ -158,6 +189,7 @@ impl Estimate {
             "bandwidth_fraction": decode.and_then(|rate| self.fraction(bytes, rate)),
             "extrapolated": self.whole_json(),
             "not_extrapolated": self.obstacle,
+            "doubts": self.doubts(),
             "tests": self.tests(),
             "other_shapes": shapes,
         })
@@ -201,6 +233,13 @@ impl Estimate {
                 let _ = writeln!(text, "No estimate for {}: {obstacle}.", self.whole_text);
             }
             None => self.arithmetic(&mut text),
+        }
+        for doubt in self.doubts() {
+            let _ = writeln!(text, "Warning: {doubt}.");
+        }
+        if !self.doubts().is_empty() {
+            text += "Something else used cores or memory meanwhile, or the model is too small: \
+                     measure again on a quiet machine, with more repetitions (-r).\n";
         }
         text
     }

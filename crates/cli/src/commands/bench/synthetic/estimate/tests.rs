@@ -62,7 +62,9 @@ fn the_whole_is_everything_but_moe_layers_and_each_of_those() {
     let fraction = bytes_per_token(&estimate.whole) * rate / 1e11;
     assert_eq!(found["bandwidth_fraction"], json!(fraction));
     assert_eq!(json["prefill_tokens_per_second"], Value::Null);
+    assert_eq!(json["doubts"], json!([]));
     let text = estimate.text();
+    assert!(!text.contains("Warning"), "{text}");
     assert!(text.contains("C + 60 × (A − B) / 2"), "{text}");
     assert!(
         text.contains("| 1870.000 |") || text.contains("1870.000"),
@@ -76,6 +78,11 @@ fn noise_makes_no_negative_times() {
     assert_eq!(estimate.shapes().len(), 2, "the head is the whole one");
     estimate.models = [1000, 1100].map(measured).into();
     assert_eq!(estimate.whole_rate(0), Some(10.0 / 1.1));
+    let text = estimate.text();
+    assert!(
+        text.contains("tg10: A, which has more layers, was faster than B"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -101,5 +108,22 @@ fn kimi_reads_its_active_weights() {
     assert!(
         bytes > routed && bytes < routed + 13e9 * 8.5 / 8.0,
         "{bytes}"
+    );
+}
+
+#[test]
+fn more_than_the_bandwidth_is_doubted() {
+    let mut estimate = estimate("kimi-k2.6@IQ3_K:layers=3,vocab=4096");
+    estimate.models = [1000, 400, 700].map(measured).into();
+    estimate.bandwidth = Some(ReadBandwidth {
+        best: 1e9,
+        median: 1e9,
+    });
+    let doubts = estimate.json()["doubts"].as_array().unwrap().len();
+    assert_eq!(doubts, 2, "{}", estimate.text());
+    assert!(
+        estimate
+            .text()
+            .contains("of the bandwidth that was measured")
     );
 }
