@@ -216,7 +216,8 @@ pub(super) unsafe fn peak(isa: Isa, rounds: usize) -> usize {
     }
 }
 
-/// [`dot_group`], [`dot_sums`], [`dot_words`], [`dot_rows`] and [`dot_tiles`] in functions that may use an instruction set.
+/// [`dot_group`], [`dot_bytes`], [`dot_sums`], [`dot_words`], [`dot_rows`] and [`dot_tiles`] in
+/// functions that may use an instruction set.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{
