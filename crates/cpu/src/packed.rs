@@ -2,9 +2,10 @@
 //!
 //! `dot.rs` has the loops, once, and `rows.rs` those for rows in the order of the file,
 //! `tiles.rs` those for many tokens on machines with tiles, `bytes.rs` on machines with AVX-VNNI,
-//! `sums.rs` and `words.rs` with AVX2 alone, which unpack a span (`span.rs`) once; `unpack.rs` the step that differs from type to type, once for all instruction
-//! sets, `values.rs` what some do after it; `crate::simd` the instructions; `kernels.rs` the table of
-//! types. The numbers are those of `perigee_quant::packed`, to the last bit, on every instruction set.
+//! `sums.rs` and `words.rs` with AVX2 alone, the first two by way of `span.rs`; `unpack.rs` the step
+//! that differs from type to type, once for all instruction sets, `values.rs` what some do after it;
+//! `crate::simd` the instructions; `kernels.rs` the table of types. The numbers are those of
+//! `perigee_quant::packed`, to the last bit, on every instruction set.
 
 mod activations;
 mod bytes;

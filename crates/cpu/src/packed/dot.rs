@@ -16,10 +16,11 @@ use crate::simd::quads::{Quads, VECTOR};
 const PAGE: usize = 4096;
 
 /// What to ask for while a block of this length is multiplied: the first byte, and how many. With
-/// several columns the kernel computes for long, and asks for a block two pages later. With fewer memory
-/// takes the time and each request costs some, so that it asks, once a page, for what tells the
-/// hardware of a new stream: the start of the page after the next. (Measured on Zen 4; asking for
-/// all, or for a page or 1 KB of it sooner, gains less.)
+/// several columns the kernel computes for long, and asks for a block two pages later. With fewer
+/// memory takes the time and each request costs some, so that it asks, once a page, for what tells the
+/// hardware of a new stream: the start of the page after the next. (The latter measured on Zen 4, where
+/// asking for all, or for a page or 1 KB of it sooner, gains less; the two pages on Zen 5: 3 % of a
+/// prompt of 128 tokens over one page, and four lose.)
 #[inline(always)]
 fn ahead(block: *const u8, len: usize, n_columns: usize) -> (*const u8, usize) {
     let in_page = block.addr() % PAGE;
@@ -239,7 +240,6 @@ unsafe fn add_sub_block<S: Quads, F: Format, const N: usize, const K: usize>(
     (dots, mins): &mut ([S::V; N], [S::V; N]),
 ) {
     let layout = F::LAYOUT;
-    let sum_at = |x: *const u8, offset: usize| x.wrapping_add(offset).cast::<i32>();
     // SAFETY: promised by the caller.
     unsafe {
         // What takes the bias out of the products.
@@ -247,7 +247,7 @@ unsafe fn add_sub_block<S: Quads, F: Format, const N: usize, const K: usize>(
         let by_words = const { by_words::<S, F>(N) };
         if has_base::<S, F>() && !by_words {
             for c in 0..N {
-                acc[c] = S::splat(sum_at(x[c], at.base).read_unaligned());
+                acc[c] = S::splat(x[c].add(at.base).cast::<i32>().read_unaligned());
             }
         }
         for q in 0..4 {
@@ -276,7 +276,7 @@ unsafe fn add_sub_block<S: Quads, F: Format, const N: usize, const K: usize>(
             let flags = u16::from_le(flags.cast::<u16>().add(K).read_unaligned());
             for c in 0..N {
                 // After the products, or it and the base would be added first, and then spread.
-                let delta = S::splat(sum_at(x[c], at.delta).read_unaligned());
+                let delta = S::splat(x[c].add(at.delta).cast::<i32>().read_unaligned());
                 acc[c] = S::add_where(flags, acc[c], delta);
             }
         }
@@ -288,7 +288,7 @@ unsafe fn add_sub_block<S: Quads, F: Format, const N: usize, const K: usize>(
         }
         if layout.has_mins() && !by_words {
             for c in 0..N {
-                let total = S::splat(sum_at(x[c], at.delta).read_unaligned());
+                let total = S::splat(x[c].add(at.delta).cast::<i32>().read_unaligned());
                 mins[c] = S::add(mins[c], S::mul(total, scales.mins[K]));
             }
         }

@@ -234,10 +234,11 @@ impl Estimate {
             }
             None => self.arithmetic(&mut text),
         }
-        for doubt in self.doubts() {
+        let doubts = self.doubts();
+        for doubt in &doubts {
             let _ = writeln!(text, "Warning: {doubt}.");
         }
-        if !self.doubts().is_empty() {
+        if !doubts.is_empty() {
             text += "Something else used cores or memory meanwhile, or the model is too small: \
                      measure again on a quiet machine, with more repetitions (-r).\n";
         }
