@@ -1,16 +1,15 @@
 //! The dot products of a group of 16 packed rows with many rows of activations, by bytes: for
-//! instruction sets whose products of bytes add up in 32 bits. The arithmetic is that of `dot.rs`, to
+//! instruction sets whose products of bytes add up in 32 bits, and types with sub-blocks. The arithmetic is that of `dot.rs`, to
 //! the last bit.
 //!
 //! Weights are unpacked once for all rows of activations, a span at a time that stays in the
 //! first-level cache, and what their bias adds is taken out a block at a time: the products
 //! themselves are all that is left to do for each row of activations.
 
-use perigee_quant::packed::{GROUP_ROWS, SubScales};
+use perigee_quant::packed::GROUP_ROWS;
 
 use super::dot::Format;
 use super::kernels::MAX_COLUMNS;
-use super::span::sums_of_activations;
 use super::unpack::Unpack;
 use super::values::{Mins, add_scaled};
 use crate::simd::bytes::ByteColumn;
@@ -33,10 +32,7 @@ pub(super) unsafe fn dot_bytes<S: Bytes, F: Format>(
 ) {
     const {
         assert!(S::EXACT_U8, "values are multiplied unsigned");
-        match F::LAYOUT.sub_scales {
-            SubScales::None => assert!(F::LAYOUT.block_len == 32 && F::LAYOUT.bias != 0),
-            _ => assert!(F::LAYOUT.block_len == ByteSpan::LEN),
-        }
+        assert!(F::LAYOUT.n_sub() > 0 && F::LAYOUT.block_len == ByteSpan::LEN);
         assert!(F::LAYOUT.bias != 0 || F::LAYOUT.shift == 0);
     }
     let layout = F::LAYOUT;
@@ -51,30 +47,13 @@ pub(super) unsafe fn dot_bytes<S: Bytes, F: Format>(
         for first in (0..n_in).step_by(ByteSpan::LEN) {
             span.unpack::<S, F, false>(&tables, (group, n_in, x.len()), first);
             for (column, x) in columns.iter_mut().zip(x) {
-                column.a = x.add(first).cast();
                 let da = x.add(form.scales(n_in).start).cast::<f32>();
-                let da = da.add(first / layout.block_len);
-                let bases = x.add(form.bases(n_in).start).cast::<i32>();
-                let bases = bases.add(first / layout.sub_len);
-                if layout.n_sub() == 0 {
-                    if span.n_blocks == column.da.len() {
-                        // Inlined, as the number is known.
-                        column.da = da.cast::<[f32; 8]>().read_unaligned();
-                        column.totals = bases.cast::<[i32; 8]>().read_unaligned();
-                    } else {
-                        column.da.as_mut_ptr().copy_from(da, span.n_blocks);
-                        column.totals.as_mut_ptr().copy_from(bases, span.n_blocks);
-                    }
-                } else {
-                    column.da[0] = da.read_unaligned();
-                    if layout.bias != 0 {
-                        let totals = sums_of_activations::<F>(bases);
-                        column
-                            .totals
-                            .as_mut_ptr()
-                            .copy_from(totals.as_ptr().cast(), 8);
-                    }
-                }
+                let first_total = first / layout.sub_len * size_of::<i16>();
+                *column = ByteColumn {
+                    a: x.add(first).cast(),
+                    totals: x.add(form.totals(n_in).start + first_total),
+                    da: da.add(first / layout.block_len).read_unaligned(),
+                };
             }
             multiply::<S, F>(&span, columns, y);
             if layout.has_mins() {
@@ -84,7 +63,7 @@ pub(super) unsafe fn dot_bytes<S: Bytes, F: Format>(
                 for ((column, x), y) in columns.iter().zip(x).zip(&mut *y) {
                     let deltas = x.add(form.deltas(n_in).start).cast::<i32>();
                     let sum = mins.sum::<F>(deltas.add(first / layout.sub_len), 1);
-                    add_scaled::<S>(sum, mins.scale, column.da[0], y);
+                    add_scaled::<S>(sum, mins.scale, column.da, y);
                 }
             }
         }
@@ -135,9 +114,8 @@ unsafe fn side_by_side<S: Bytes, F: Format, const N: usize>(
     let y = y.try_into().expect("as many as the turn has");
     // SAFETY: promised by the caller.
     unsafe {
-        match (F::LAYOUT.sub_scales, F::LAYOUT.sub_len) {
-            (SubScales::None, _) => S::multiply::<0, N>(span, columns, y),
-            (_, 16) => S::multiply::<16, N>(span, columns, y),
+        match F::LAYOUT.sub_len {
+            16 => S::multiply::<16, N>(span, columns, y),
             _ => S::multiply::<32, N>(span, columns, y),
         }
     }

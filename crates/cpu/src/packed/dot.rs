@@ -10,7 +10,7 @@ use perigee_quant::packed::{CHUNK_LEN, GROUP_ROWS, Layout, Scale, SubScales};
 use super::unpack::{Unpack, is_signed};
 use super::values::{biased_scales, word_pair};
 use crate::simd::prefetch;
-use crate::simd::quads::{Quads, VECTOR};
+use crate::simd::quads::{Quads, VECTOR, splat_totals};
 
 /// Bytes of a page.
 const PAGE: usize = 4096;
@@ -205,8 +205,8 @@ unsafe fn dot_block<S: Quads, F: Format, const N: usize>(
                     &mut sums.0
                 };
                 for c in 0..N {
-                    let totals = x[c].add(at.total).cast::<i32>().read_unaligned();
-                    sums[c] = S::dot16(sums[c], S::splat(totals), scales);
+                    let totals = splat_totals::<S, { CHUNK_LEN / 2 }>(x[c].add(at.total));
+                    sums[c] = S::dot16(sums[c], totals, scales);
                 }
             }
             // No loop: one would stay a loop, with its vectors in memory.
@@ -224,7 +224,8 @@ unsafe fn dot_block<S: Quads, F: Format, const N: usize>(
 /// Whether what takes bias and shift out, or the minima, is added for both sub-blocks of a chunk at
 /// once, as words: for several rows of activations that is less than what it takes to make the words.
 const fn by_words<S: Quads, F: Format>(n: usize) -> bool {
-    n >= 4 && F::LAYOUT.form().has_totals() && !is_signed::<S>(F::LAYOUT)
+    let form = F::LAYOUT.form();
+    n >= 4 && form.shift != 0 && form.sub_len < CHUNK_LEN && !is_signed::<S>(F::LAYOUT)
 }
 
 /// Adds the products of sub-block `K` of a chunk, whose flags are at `flags`, to the sums of a block.

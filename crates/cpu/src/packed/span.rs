@@ -22,6 +22,13 @@ impl ByteSpan {
         (group, n_in, n_columns): (*const u8, usize, usize),
         first: usize,
     ) {
+        const {
+            let is_times_16 = F::Codes::HIGH_TIMES_16 && S::EXACT_U8;
+            assert!(
+                !is_times_16 && !is_signed::<S>(F::LAYOUT),
+                "quads are biased values"
+            );
+        }
         let layout = F::LAYOUT;
         let chunks = layout.block_len / CHUNK_LEN;
         let blocks = first / layout.block_len..n_in.min(first + Self::LEN) / layout.block_len;
@@ -58,12 +65,7 @@ impl ByteSpan {
         unsafe {
             let quads = F::Codes::unpack::<S, F>(tables, block.add(F::CODES), chunk);
             for q in 0..8 {
-                let quad = if F::Codes::HIGH_TIMES_16 && S::EXACT_U8 && q >= 4 {
-                    S::and(S::shr16::<4>(quads[q]), S::splat(0x0F0F_0F0F))
-                } else {
-                    quads[q]
-                };
-                S::store(quad, self.quads[8 * k + q].as_mut_ptr());
+                S::store(quads[q], self.quads[8 * k + q].as_mut_ptr());
             }
             if !matches!(layout.sub_scales, SubScales::None) {
                 let scales = SubBlocks::<S>::of::<F>(block, chunk).scales;
@@ -76,29 +78,11 @@ impl ByteSpan {
                     };
                     S::store(scale, to);
                 }
-                if layout.bias != 0 && !const { is_signed::<S>(F::LAYOUT) } {
+                if layout.bias != 0 {
                     let biases = biased_scales::<S, F>(block, &scales, chunk);
                     S::store(biases, self.biases[k].as_mut_ptr());
                 }
             }
         }
     }
-}
-
-/// `Σ a` of the sub-blocks of a block, of `−bias · Σ a`: at most 32 · 127, which words hold.
-///
-/// # Safety
-/// `bases` points to the sums of the block.
-#[inline(always)]
-pub(super) unsafe fn sums_of_activations<F: Format>(
-    bases: *const i32,
-) -> [i16; ByteSpan::MAX_SUBS] {
-    const { assert!(F::LAYOUT.n_sub() == 0 || F::LAYOUT.bias.count_ones() <= 1) };
-    let mut sums = [0; ByteSpan::MAX_SUBS];
-    for (k, sum) in sums[..F::LAYOUT.n_sub()].iter_mut().enumerate() {
-        // SAFETY: promised by the caller.
-        let base = unsafe { bases.add(k).read_unaligned() };
-        *sum = -(base >> F::LAYOUT.bias.ilog2()) as i16;
-    }
-    sums
 }

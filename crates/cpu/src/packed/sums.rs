@@ -10,10 +10,9 @@ use perigee_quant::packed::{CHUNK_LEN, Codes, GROUP_ROWS, Layout, SubScales};
 
 use super::dot::Format;
 use super::kernels::MAX_COLUMNS;
-use super::span::sums_of_activations;
 use super::unpack::{Unpack, is_signed};
 use super::values::{Mins, add_scaled};
-use crate::simd::quads::{ByteSpan, VECTOR, Words};
+use crate::simd::quads::{ByteSpan, VECTOR, Words, splat_totals};
 
 /// How many sums of two products with the biased values of a layout 16 bits hold: 1, 2 or 4; `None`
 /// for layouts whose values `S` multiplies as they are, signed.
@@ -129,9 +128,7 @@ unsafe fn multiply<S: Words, F: Format>(
         for b in 0..span.n_blocks {
             let first = first + b * layout.block_len;
             for (column, x) in columns.iter_mut().zip(x) {
-                let bases = x.add(form.bases(n_in).start).cast::<i32>();
-                let bases = bases.add(first / layout.sub_len);
-                let start = start_of::<S, F>(span, b * chunks, bases);
+                let start = start_of::<S, F>(span, b * chunks, (*x, n_in), first);
                 S::store(start, column.sum.as_mut_ptr());
             }
             for half in 2 * b * chunks..2 * (b + 1) * chunks {
@@ -198,26 +195,36 @@ unsafe fn add_half<S: Words, F: Format>(span: &ByteSpan, half: usize, columns: &
 }
 
 /// What takes the bias and the shift out of the products of a block, whose first chunk is `k` of the
-/// span.
+/// span, with the activations from `first` on of a row of `n_in`.
 ///
 /// # Safety
-/// As [`multiply`]; `bases` points to the sums of the block.
+/// As [`multiply`].
 #[inline(always)]
-unsafe fn start_of<S: Words, F: Format>(span: &ByteSpan, k: usize, bases: *const i32) -> S::V {
+unsafe fn start_of<S: Words, F: Format>(
+    span: &ByteSpan,
+    k: usize,
+    (x, n_in): (*const u8, usize),
+    first: usize,
+) -> S::V {
     let layout = F::LAYOUT;
-    // SAFETY: promised by the caller.
+    let form = layout.form();
+    // SAFETY: promised by the caller; offsets are those of the form.
     unsafe {
         if layout.bias == 0 {
             return S::zero();
         }
         if layout.sub_scales == SubScales::None {
-            return S::splat(bases.read_unaligned());
+            let bases = x.add(form.bases(n_in).start).cast::<i32>();
+            return S::splat(bases.add(first / layout.sub_len).read_unaligned());
         }
-        let totals = sums_of_activations::<F>(bases);
         let mut sum = S::zero();
         for chunk in 0..layout.block_len / CHUNK_LEN {
-            let total = totals.as_ptr().add(chunk * CHUNK_LEN / layout.sub_len);
-            let total = S::splat(total.cast::<i32>().read_unaligned());
+            let sub = (first + chunk * CHUNK_LEN) / layout.sub_len;
+            let total = x.add(form.totals(n_in).start + size_of::<i16>() * sub);
+            let total = match layout.sub_len {
+                CHUNK_LEN => splat_totals::<S, CHUNK_LEN>(total),
+                _ => splat_totals::<S, { CHUNK_LEN / 2 }>(total),
+            };
             let biases = S::load(span.biases[k + chunk].as_ptr().cast());
             sum = S::dot16(sum, total, biases);
         }

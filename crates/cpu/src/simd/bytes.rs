@@ -3,27 +3,25 @@
 
 use perigee_quant::packed::{CHUNK_LEN, GROUP_ROWS};
 
-use super::quads::{ByteSpan, Bytes, VECTOR};
+use super::quads::{ByteSpan, Bytes, VECTOR, splat_totals};
 
 /// A row of activations beside a span.
 #[derive(Clone, Copy)]
-#[repr(C, align(64))]
 pub(crate) struct ByteColumn {
-    /// What takes the bias out: `−bias · Σ a` of each block where blocks have no sub-blocks, else
-    /// `Σ a` of each sub-block as a word.
-    pub(crate) totals: [i32; ByteSpan::LEN / CHUNK_LEN],
-    /// A float scale for each block.
-    pub(crate) da: [f32; ByteSpan::LEN / CHUNK_LEN],
     /// The columns of the span.
     pub(crate) a: *const i8,
+    /// `Σ a` of each sub-block, a word.
+    pub(crate) totals: *const u8,
+    /// Their float scale.
+    pub(crate) da: f32,
 }
 
 impl ByteColumn {
     /// Of no row.
     pub(crate) const EMPTY: Self = Self {
-        totals: [0; ByteSpan::LEN / CHUNK_LEN],
-        da: [0.0; ByteSpan::LEN / CHUNK_LEN],
         a: std::ptr::null(),
+        totals: std::ptr::null(),
+        da: 0.0,
     };
 }
 
@@ -39,50 +37,14 @@ unsafe fn multiply<S: Bytes, const SUB_LEN: usize, const N: usize>(
 ) {
     // SAFETY: promised by the caller.
     unsafe {
-        let mut sums = [S::f_zero(); N];
+        let dots = dot_sub_blocks::<S, SUB_LEN, N>(span, columns);
+        let d = S::f_load(span.d[0].as_ptr().cast());
         for c in 0..N {
-            sums[c] = S::f_load(y[c].as_ptr().cast());
+            let scale = S::f_mul(d, S::f_splat(columns[c].da));
+            let sum = S::f_load(y[c].as_ptr().cast());
+            let sum = S::f_fma(scale, S::f_from(dots[c]), sum);
+            S::f_store(sum, y[c].as_mut_ptr());
         }
-        let mut a = [std::ptr::null(); N];
-        for c in 0..N {
-            a[c] = columns[c].a;
-        }
-        for b in 0..span.n_blocks {
-            let dots = match SUB_LEN {
-                0 => dot_block::<S, N>(span, b, columns, &a),
-                _ => dot_sub_blocks::<S, SUB_LEN, N>(span, columns, &a),
-            };
-            let d = S::f_load(span.d.as_ptr().add(b).cast());
-            for c in 0..N {
-                let da = S::f_splat(columns[c].da.as_ptr().add(b).read());
-                sums[c] = S::f_fma(S::f_mul(d, da), S::f_from(dots[c]), sums[c]);
-            }
-        }
-        for c in 0..N {
-            S::f_store(sums[c], y[c].as_mut_ptr());
-        }
-    }
-}
-
-/// `Σ v·a` of a block of 32 columns.
-///
-/// # Safety
-/// As [`multiply`].
-#[inline(always)]
-unsafe fn dot_block<S: Bytes, const N: usize>(
-    span: &ByteSpan,
-    b: usize,
-    columns: &[ByteColumn; N],
-    a: &[*const i8; N],
-) -> [S::V; N] {
-    // SAFETY: promised by the caller.
-    unsafe {
-        let mut dots = [S::zero(); N];
-        for c in 0..N {
-            dots[c] = S::splat(columns[c].totals.as_ptr().add(b).read());
-        }
-        add_quads::<S, { CHUNK_LEN / 4 }, N>(span, b * CHUNK_LEN, a, &mut dots);
-        dots
     }
 }
 
@@ -94,18 +56,20 @@ unsafe fn dot_block<S: Bytes, const N: usize>(
 unsafe fn dot_sub_blocks<S: Bytes, const SUB_LEN: usize, const N: usize>(
     span: &ByteSpan,
     columns: &[ByteColumn; N],
-    a: &[*const i8; N],
 ) -> [S::V; N] {
     // SAFETY: promised by the caller.
     unsafe {
+        let mut a = [std::ptr::null(); N];
+        for c in 0..N {
+            a[c] = columns[c].a;
+        }
         let mut dots = [S::zero(); N];
         if span.has_bias {
             for chunk in 0..ByteSpan::LEN / CHUNK_LEN {
                 let biases = S::load(span.biases[chunk].as_ptr().cast());
                 for c in 0..N {
-                    let totals = columns[c].totals.as_ptr().cast::<i16>();
-                    let totals = totals.add(chunk * CHUNK_LEN / SUB_LEN).cast::<i32>();
-                    let totals = S::splat(totals.read_unaligned());
+                    let totals = columns[c].totals.add(chunk * CHUNK_LEN / SUB_LEN * 2);
+                    let totals = splat_totals::<S, SUB_LEN>(totals);
                     dots[c] = S::dot16(dots[c], totals, biases);
                 }
             }
@@ -113,9 +77,9 @@ unsafe fn dot_sub_blocks<S: Bytes, const SUB_LEN: usize, const N: usize>(
         for k in 0..ByteSpan::LEN / SUB_LEN {
             let mut acc = [S::zero(); N];
             if SUB_LEN == CHUNK_LEN {
-                add_quads::<S, { CHUNK_LEN / 4 }, N>(span, k * SUB_LEN, a, &mut acc);
+                add_quads::<S, { CHUNK_LEN / 4 }, N>(span, k * SUB_LEN, &a, &mut acc);
             } else {
-                add_quads::<S, { CHUNK_LEN / 8 }, N>(span, k * SUB_LEN, a, &mut acc);
+                add_quads::<S, { CHUNK_LEN / 8 }, N>(span, k * SUB_LEN, &a, &mut acc);
             }
             let scale = S::load(span.scales[k].as_ptr().cast());
             for c in 0..N {

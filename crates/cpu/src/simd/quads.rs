@@ -130,6 +130,24 @@ pub(crate) trait Quads: Copy {
     unsafe fn f_fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
 }
 
+/// `Σ a` of the sub-blocks of a chunk, in every lane, as words: one, or two where sub-blocks are
+/// halves of a chunk.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`; `at` points to the totals of the chunk.
+#[inline(always)]
+pub(crate) unsafe fn splat_totals<S: Quads, const SUB_LEN: usize>(at: *const u8) -> S::V {
+    // SAFETY: promised by the caller.
+    unsafe {
+        if SUB_LEN == CHUNK_LEN {
+            // Not two words: the row may end after the first.
+            S::splat(at.cast::<u16>().read_unaligned().into())
+        } else {
+            S::splat(at.cast::<i32>().read_unaligned())
+        }
+    }
+}
+
 /// What products need beside [`Quads`] that unpack weights before they meet activations.
 ///
 /// # Safety
@@ -186,8 +204,8 @@ pub(crate) trait Bytes: Unpacked {
     /// the sums of.
     const SIDE_BY_SIDE: usize;
 
-    /// Adds the products of a span with `N` rows of activations to `y`: its blocks have `SUB_LEN`
-    /// columns in a sub-block, or are of 32 columns without any if that is 0.
+    /// Adds the products of a span, a block with sub-blocks of `SUB_LEN` columns, with `N` rows of
+    /// activations to `y`.
     unsafe fn multiply<const SUB_LEN: usize, const N: usize>(
         span: &ByteSpan,
         columns: &[ByteColumn; N],

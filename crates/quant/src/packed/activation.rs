@@ -8,9 +8,9 @@ use super::CHUNK_LEN;
 /// layout start from.
 ///
 /// A row of n columns is, in bytes: `a: i8[n]`, `da: f32[n / block_len]`, `base: i32[n / sub_len]`
-/// with `−bias · Σ a` of each sub-block, and where `shift` is not 0 `delta: i32[n / sub_len]` with
-/// `shift · Σ a`, and where sub-blocks have 16 columns besides `total: i16[n / sub_len]` with `Σ a`.
-/// n is a multiple of the block's length, so every part is aligned to 4 bytes.
+/// with `−bias · Σ a` of each sub-block, where `shift` is not 0 `delta: i32[n / sub_len]` with
+/// `shift · Σ a`, and where blocks have sub-blocks `total: i16[n / sub_len]` with `Σ a`. n is a
+/// multiple of the block's length, so every part is aligned to 4 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
     /// Columns that share a float scale.
@@ -58,10 +58,10 @@ impl Form {
         start..start + len
     }
 
-    /// Whether a row has totals.
+    /// Whether a row has totals: where blocks have sub-blocks.
     #[inline]
     pub const fn has_totals(&self) -> bool {
-        self.shift != 0 && self.sub_len < CHUNK_LEN
+        self.sub_len < self.block_len
     }
 
     /// Where the totals are, when there are such.
@@ -122,7 +122,7 @@ impl Form {
                 deltas[4 * k..4 * k + 4].copy_from_slice(&(self.shift * sum).to_le_bytes());
             }
             if self.has_totals() {
-                // At most 16 · 127.
+                // At most 32 · 127.
                 totals[2 * k..2 * k + 2].copy_from_slice(&(sum as i16).to_le_bytes());
             }
         }
