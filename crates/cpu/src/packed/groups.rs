@@ -5,8 +5,11 @@ use std::ops::Range;
 
 use perigee_quant::packed::{Form, GROUP_ROWS};
 
-use super::kernels::{Kernel, MAX_COLUMNS, TileKernel, kernel, tile_kernel};
+use super::kernels::{
+    FEW_COLUMNS, Kernel, MAX_COLUMNS, MAX_GROUPS, Many, TileKernel, kernel, tile_kernel,
+};
 use super::tiles::TilePanel;
+use crate::simd::aligned;
 use crate::simd::isa::Isa;
 use crate::{Matrix, Order, Stack};
 
@@ -144,23 +147,76 @@ unsafe fn products(
             return;
         }
     }
-    let most = kernel.best_columns();
-    let at_once = (CACHED_BYTES / n_in).max(1).next_multiple_of(most);
-    let mut x = [std::ptr::null(); MAX_COLUMNS];
-    let mut y = [[0.0; GROUP_ROWS]; MAX_COLUMNS];
+    if let Some(many) = kernel.many(n) {
+        // SAFETY: promised by the caller.
+        if unsafe { many_products(many, (weights, groups.clone()), columns, scratch, body) } {
+            return;
+        }
+    }
+    let at_once = (CACHED_BYTES / n_in).max(1).next_multiple_of(FEW_COLUMNS);
+    let mut x = [std::ptr::null(); FEW_COLUMNS];
+    let mut y = [[0.0; GROUP_ROWS]; FEW_COLUMNS];
     for start in (0..n).step_by(at_once) {
         let end = n.min(start + at_once);
         for group in groups.clone() {
-            for first in (start..end).step_by(most) {
-                let n = most.min(end - first);
+            for first in (start..end).step_by(FEW_COLUMNS) {
+                let n = FEW_COLUMNS.min(end - first);
                 for (j, x) in x[..n].iter_mut().enumerate() {
                     *x = row(first + j);
                 }
                 // SAFETY: the group and the rows are whole and for this kernel, promised by the
                 // caller.
-                unsafe { kernel.dot(weights(group), n_in, &x[..n], &mut y[..n]) };
+                unsafe { kernel.few(weights(group), n_in, &x[..n], &mut y[..n]) };
                 body(group, first, &mut y[..n]);
             }
         }
     }
+}
+
+/// The same for as many columns as a kernel for many is worth; `false` if there is no room for their
+/// sums.
+///
+/// # Safety
+/// As [`products`].
+unsafe fn many_products(
+    many: &Many,
+    (weights, groups): (&dyn Fn(usize) -> *const u8, Range<usize>),
+    columns: &Columns<'_>,
+    scratch: &mut [f32],
+    body: Body<'_>,
+) -> bool {
+    let Columns { n, n_in, row } = *columns;
+    let (most_columns, most_groups) = many.most();
+    // As many each as possible: the most would leave a few for the end.
+    let n_turns = n.div_ceil(most_columns);
+    let (sums, _) = aligned(scratch).as_chunks_mut::<GROUP_ROWS>();
+    let groups_at_once = most_groups.min(sums.len() / n.div_ceil(n_turns));
+    if groups_at_once == 0 {
+        return false;
+    }
+    let mut x = [std::ptr::null(); MAX_COLUMNS];
+    let mut pointers = [std::ptr::null(); MAX_GROUPS];
+    let mut start = 0;
+    for turn in (1..=n_turns).rev() {
+        let n = (n - start).div_ceil(turn);
+        let x = &mut x[..n];
+        for (j, x) in x.iter_mut().enumerate() {
+            *x = row(start + j);
+        }
+        for first in groups.clone().step_by(groups_at_once) {
+            let these = first..groups.end.min(first + groups_at_once);
+            let pointers = &mut pointers[..these.len()];
+            for (group, pointer) in these.clone().zip(&mut *pointers) {
+                *pointer = weights(group);
+            }
+            let sums = &mut sums[..these.len() * n];
+            // SAFETY: the groups and the rows are whole and for this kernel, promised by the caller.
+            unsafe { many.dot(pointers, n_in, x, sums) };
+            for (group, sums) in these.zip(sums.chunks_exact_mut(n)) {
+                body(group, start, sums);
+            }
+        }
+        start += n;
+    }
+    true
 }

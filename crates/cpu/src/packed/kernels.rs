@@ -1,7 +1,7 @@
 //! The table of kernels: one line for each type.
 
 use perigee_quant::QuantKind;
-use perigee_quant::packed::{GROUP_ROWS, Layout};
+use perigee_quant::packed::{Codes, GROUP_ROWS, Layout, SubScales};
 
 use super::bytes::dot_bytes;
 use super::dot::{Format, dot_group, dot_registers};
@@ -19,42 +19,48 @@ use crate::simd::quads::Scalar;
 use crate::simd::quads_avx2::Avx2;
 
 /// Most rows of activations that a kernel takes.
-pub(crate) const MAX_COLUMNS: usize = 36;
+pub(crate) const MAX_COLUMNS: usize = 240;
+/// Most groups that a kernel takes at once.
+pub(crate) const MAX_GROUPS: usize = 8;
+/// Rows of activations that stay in a first-level cache of 32 KB beside what is unpacked.
+pub(crate) const CACHED_COLUMNS: usize = 36;
 /// As many as kernels have that are made for a few.
-const FEW_COLUMNS: usize = 8;
+pub(crate) const FEW_COLUMNS: usize = 8;
 
 /// Dot products of 16 rows with as many rows of activations as it is made for.
 ///
 /// # Safety
-/// See [`Kernel::dot`].
+/// See [`Kernel::few`].
 type Dot = unsafe fn(*const u8, usize, &[*const u8], &mut [[f32; GROUP_ROWS]]);
+
+/// Dot products of some groups.
+///
+/// # Safety
+/// See [`Many::dot`].
+type DotMany = unsafe fn(&[*const u8], usize, &[*const u8], &mut [[f32; GROUP_ROWS]]);
 
 /// The kernels of a type and order on an instruction set.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernel {
     /// By the number of rows of activations that they are made for, from the most to one.
     counts: &'static [(usize, Dot)],
-    /// Instead of those from a number of rows of activations on, up to [`MAX_COLUMNS`].
-    many: Option<(usize, Dot)>,
+    many: Option<Many>,
 }
 
 impl Kernel {
-    /// Rows of activations that are best multiplied at once, if there are so many.
-    pub(crate) fn best_columns(&self) -> usize {
-        match self.many {
-            Some(_) => MAX_COLUMNS,
-            None => FEW_COLUMNS,
-        }
+    /// What is better than [`few`](Self::few) for `n` rows of activations, if anything is.
+    pub(crate) fn many(&self, n: usize) -> Option<&Many> {
+        self.many.as_ref().filter(|many| n >= many.worth)
     }
 
-    /// `y[c][r] = w[r] · x[c]` for the 16 rows of a group of `n_in` columns and up to
-    /// [`MAX_COLUMNS`] rows of activations.
+    /// `y[c][r] = w[r] · x[c]` for the 16 rows of a group of `n_in` columns, with the weights unpacked
+    /// again for every few rows of activations.
     ///
     /// # Safety
     /// The kernel is one of an instruction set that the CPU has; `group` points to 16 rows of
     /// `n_in` columns in its order, packed or as in a file, and each of `x` to a row of
     /// activations of that length in the form of the type's layout.
-    pub(crate) unsafe fn dot(
+    pub(crate) unsafe fn few(
         &self,
         group: *const u8,
         n_in: usize,
@@ -62,10 +68,6 @@ impl Kernel {
         mut y: &mut [[f32; GROUP_ROWS]],
     ) {
         debug_assert_eq!(x.len(), y.len());
-        if let Some((_, dot)) = self.many.filter(|(from, _)| x.len() >= *from) {
-            // SAFETY: promised by the caller.
-            return unsafe { dot(group, n_in, x, y) };
-        }
         for (n, dot) in self.counts {
             while x.len() >= *n {
                 let (now, rest) = x.split_at(*n);
@@ -75,6 +77,43 @@ impl Kernel {
                 (x, y) = (rest, y_rest);
             }
         }
+    }
+}
+
+/// Dot products of groups with many rows of activations, for which weights are unpacked once.
+#[derive(Clone, Copy)]
+pub(crate) struct Many {
+    /// Rows of activations from which on it is worth that.
+    worth: usize,
+    /// Most rows of activations and groups that it takes at once.
+    most: (usize, usize),
+    dot: DotMany,
+}
+
+impl Many {
+    /// Most rows of activations, at most [`MAX_COLUMNS`], and groups, at most [`MAX_GROUPS`].
+    pub(crate) fn most(&self) -> (usize, usize) {
+        self.most
+    }
+
+    /// `y[g][c][r] = w[g][r] · x[c]` for the 16 rows of some groups of `n_in` columns.
+    ///
+    /// # Safety
+    /// As [`Kernel::few`], for all groups; there are no more rows of activations and groups
+    /// than [`most`](Self::most).
+    ///
+    /// # Panics
+    /// When there are not as many results.
+    pub(crate) unsafe fn dot(
+        &self,
+        groups: &[*const u8],
+        n_in: usize,
+        x: &[*const u8],
+        y: &mut [[f32; GROUP_ROWS]],
+    ) {
+        debug_assert!(x.len() <= self.most.0 && groups.len() <= self.most.1);
+        // SAFETY: promised by the caller.
+        unsafe { (self.dot)(groups, n_in, x, y) }
     }
 }
 
@@ -112,17 +151,6 @@ macro_rules! kernel {
     (@ [$($function:tt)+] [$($types:ty),+] $n:literal) => { $($function)+::<$($types),+, $n> };
 }
 
-/// Rows of activations for which weights are unpacked to memory where products of bytes add up in 32
-/// bits.
-#[cfg(target_arch = "x86_64")]
-const WORTH_BYTES: usize = 7;
-/// The same where they add up in 16 bits.
-#[cfg(target_arch = "x86_64")]
-const WORTH_SUMS: usize = 4;
-/// The same, as words.
-#[cfg(target_arch = "x86_64")]
-const WORTH_WORDS: usize = 7;
-
 /// The kernels of `F` per instruction set.
 struct Of<F>(F);
 
@@ -132,15 +160,20 @@ impl<F: Format> Of<F> {
 
     /// Bytes with a sign cost an instruction more for each product, words do not.
     #[cfg(target_arch = "x86_64")]
-    const AVX2: Kernel = match sums_in_16_bits::<Avx2<false>>(F::LAYOUT) {
-        Some(_) => Kernel {
-            many: Some((WORTH_SUMS, x86::avx2_sums::<F>)),
-            ..kernel!([x86::avx2] [F] 3 2 1)
-        },
-        None => Kernel {
-            many: Some((WORTH_WORDS, x86::avx2_words::<F>)),
-            ..kernel!([x86::avx2] [F] 3 2 1)
-        },
+    const AVX2: Kernel = Kernel {
+        many: Some(match sums_in_16_bits::<Avx2<false>>(F::LAYOUT) {
+            Some(_) => Many {
+                worth: 4,
+                most: (CACHED_COLUMNS, 1),
+                dot: x86::avx2_sums::<F>,
+            },
+            None => Many {
+                worth: 7,
+                most: (CACHED_COLUMNS, 1),
+                dot: x86::avx2_words::<F>,
+            },
+        }),
+        ..kernel!([x86::avx2] [F] 3 2 1)
     };
 
     /// Sixteen registers hold the sums of few rows of activations, so that weights are unpacked often:
@@ -148,11 +181,32 @@ impl<F: Format> Of<F> {
     #[cfg(target_arch = "x86_64")]
     const AVX_VNNI: Kernel = Kernel {
         many: if F::Codes::IS_DEAR || (F::LAYOUT.shift != 0 && F::LAYOUT.sub_len == 16) {
-            Some((WORTH_BYTES, x86::avx_vnni_bytes::<F>))
+            Some(Many {
+                worth: 7,
+                most: (CACHED_COLUMNS, 1),
+                dot: x86::avx_vnni_bytes::<F>,
+            })
         } else {
             None
         },
         ..kernel!([x86::avx_vnni] [F] 4 3 2 1)
+    };
+
+    /// With many rows of activations two groups share what is loaded of them. Unpacking to memory waits
+    /// for it, while the kernels for a few read on: it takes the more rows to be worth that, the less
+    /// there is to unpack.
+    #[cfg(target_arch = "x86_64")]
+    const AVX512: Kernel = Kernel {
+        many: Some(Many {
+            worth: match (F::LAYOUT.codes, F::LAYOUT.sub_scales) {
+                (Codes::Grid(_) | Codes::Trellis(_), _) => 16,
+                (_, SubScales::None) => 64,
+                _ => 32,
+            },
+            most: (MAX_COLUMNS, MAX_GROUPS),
+            dot: x86::avx512_bytes::<F>,
+        }),
+        ..kernel!([x86::avx512] [F] 8 6 4 3 2 1)
     };
 
     /// For rows in the order of the file.
@@ -177,9 +231,8 @@ impl<F: Format> Of<F> {
         None
     }
 
-    /// For packed rows. Each call unpacks the weights again, which costs as much as a row of
-    /// activations, with AVX2 as two: hence three and six too, and eight, where there are registers
-    /// enough, and unpacking to memory where there are not.
+    /// For packed rows. Each call for a few rows of activations unpacks the weights again, which costs as
+    /// much as a row of activations, with AVX2 as two: hence three and six too.
     fn on(isa: Isa) -> Kernel {
         match isa {
             Isa::Scalar => Self::SCALAR,
@@ -188,7 +241,7 @@ impl<F: Format> Of<F> {
             #[cfg(target_arch = "x86_64")]
             Isa::AvxVnni => Self::AVX_VNNI,
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Amx => kernel!([x86::avx512] [F] 8 6 4 3 2 1),
+            Isa::Avx512 | Isa::Amx => Self::AVX512,
             #[cfg(not(target_arch = "x86_64"))]
             _ => Self::SCALAR,
         }
@@ -247,14 +300,14 @@ mod x86 {
             /// As the loop that it wraps, on a CPU that has the features.
             #[target_feature(enable = $features)]
             pub(super) unsafe fn $name<F: Format>(
-                group: *const u8,
+                groups: &[*const u8],
                 n_in: usize,
                 x: &[*const u8],
                 y: &mut [[f32; GROUP_ROWS]],
             ) {
                 // SAFETY: this function has the instruction set; the rest is promised by the
                 // caller.
-                unsafe { $dot::<$simd, F>(group, n_in, x, y) }
+                unsafe { $dot::<$simd, F>(groups, n_in, x, y) }
             }
         };
         ($name:ident, $dot:ident, $features:literal, $simd:ty) => {
@@ -298,6 +351,12 @@ mod x86 {
     enabled!(
         avx512,
         dot_group,
+        "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi",
+        Avx512
+    );
+    enabled!(
+        avx512_bytes,
+        many dot_bytes,
         "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi",
         Avx512
     );

@@ -6,6 +6,7 @@ use perigee_quant::packed::{GROUP_ROWS, Layout};
 use perigee_topology::DisjointMut;
 
 use super::groups::{Kernels, for_products};
+use super::kernels::MAX_GROUPS;
 use crate::matmul::At;
 use crate::{Matrix, Stack, Workers};
 
@@ -15,11 +16,12 @@ const LEAST_TASK_MACS: usize = 100_000;
 const MOST_TASK_MACS: usize = 400_000;
 /// Tasks for each thread between those limits, so that nobody waits long for the last one.
 const TASKS_PER_THREAD: usize = 8;
-/// Groups of a task when there are many tokens, so that activations in the cache meet as many
-/// rows as fit beside them.
-const MOST_GROUPS: usize = 8;
+/// The same where there are few groups: so many that threads share the work at all.
+const LEAST_TASKS_PER_THREAD: usize = 2;
+
 /// Groups of a task of a loop over `n_items` matrices of `n_groups` each, whose weights meet
-/// `n_columns` rows of activations.
+/// `n_columns` rows of activations: with many of those as many as kernels take, so that activations in
+/// the cache meet them all.
 pub(super) fn groups_per_task(
     workers: &Workers,
     n_in: usize,
@@ -29,8 +31,14 @@ pub(super) fn groups_per_task(
     let group_macs = GROUP_ROWS * n_in * n_columns.max(1);
     let share = n_items * n_groups * group_macs / (workers.n_threads() * TASKS_PER_THREAD);
     let task_macs = share.clamp(LEAST_TASK_MACS, MOST_TASK_MACS);
-    let needed = task_macs.div_ceil(group_macs).max(n_columns.div_ceil(8));
-    needed.min(MOST_GROUPS).min(n_groups).max(1)
+    let mut needed = task_macs.div_ceil(group_macs).max(n_columns.div_ceil(8));
+    if n_columns > 8 {
+        // Kernels take them in pairs.
+        needed = needed.next_multiple_of(2);
+    }
+    let fair = n_items * n_groups / (workers.n_threads() * LEAST_TASKS_PER_THREAD);
+    let most = MAX_GROUPS.min(n_groups).min(fair.max(1));
+    needed.min(most).max(1)
 }
 
 /// `y[t, h, o] = Σ_i w[h][o, i] · x[t, h, i]` with matrices that meet integers; see

@@ -1,4 +1,4 @@
-//! The dot products of a group of 16 packed rows with any number of rows of activations, for
+//! The dot products of groups of 16 packed rows with many rows of activations, for
 //! instruction sets whose products of bytes come as sums of two in 16 bits. The arithmetic is that of
 //! `dot.rs`, to the last bit.
 //!
@@ -9,9 +9,9 @@
 use perigee_quant::packed::{CHUNK_LEN, Codes, GROUP_ROWS, Layout, SubScales};
 
 use super::dot::Format;
-use super::kernels::MAX_COLUMNS;
+use super::kernels::CACHED_COLUMNS;
 use super::unpack::{Unpack, is_signed};
-use super::values::{Mins, add_scaled};
+use super::values::add_scaled;
 use crate::simd::quads::{ByteSpan, VECTOR, Words, splat_totals};
 
 /// How many sums of two products with the biased values of a layout 16 bits hold: 1, 2 or 4; `None`
@@ -65,44 +65,41 @@ impl Column {
     };
 }
 
-/// `y[c][r] = w[r] · x[c]` for the 16 rows of a group and up to [`MAX_COLUMNS`] rows of activations.
+/// `y[g][c][r] = w[g][r] · x[c]` for the 16 rows of some groups and up to [`CACHED_COLUMNS`] rows of
+/// activations.
 ///
 /// # Safety
-/// The CPU has the instruction set of `S`; `group` points to a group of `n_in` columns in the
+/// The CPU has the instruction set of `S`; each of `groups` points to a group of `n_in` columns in the
 /// layout of `F`, and each of `x` to a row of activations of its form.
 ///
 /// # Panics
 /// When there are more rows, or not as many results.
 #[inline(always)]
 pub(super) unsafe fn dot_sums<S: Words, F: Format>(
-    group: *const u8,
+    groups: &[*const u8],
     n_in: usize,
     x: &[*const u8],
     y: &mut [[f32; GROUP_ROWS]],
 ) {
     const {
         assert!(!S::EXACT_U8, "nibbles are multiplied as they are");
-        assert!(!F::LAYOUT.has_mins() || F::LAYOUT.block_len == ByteSpan::LEN);
         assert!(F::LAYOUT.bias != 0 || F::LAYOUT.shift == 0);
     }
-    let layout = F::LAYOUT;
-    assert_eq!(x.len(), y.len());
+    assert_eq!(groups.len() * x.len(), y.len());
     y.fill([0.0; GROUP_ROWS]);
     // SAFETY: promised by the caller; offsets are those of the layout.
     unsafe {
         let tables = F::Codes::tables::<S, F>();
-        let mut span = ByteSpan::new(layout.bias != 0);
-        let columns = &mut [Column::EMPTY; MAX_COLUMNS][..x.len()];
+        let mut span = ByteSpan::EMPTY;
+        let columns = &mut [Column::EMPTY; CACHED_COLUMNS][..x.len()];
         for first in (0..n_in).step_by(ByteSpan::LEN) {
-            let weights = (group, n_in, x.len());
-            span.unpack::<S, F, true>(&tables, weights, first);
-            let first_block = first / layout.block_len * F::BLOCK_BYTES;
-            let first_block = group.add(layout.group_meta_bytes() + first_block);
-            let mins = Mins::<S>::of::<F>(first_block);
             for (column, x) in columns.iter_mut().zip(x) {
                 column.a = x.add(first).cast();
             }
-            multiply::<S, F>(&span, &mins, (n_in, first), (x, columns), y);
+            for (group, y) in groups.iter().zip(y.chunks_exact_mut(x.len())) {
+                span.unpack::<S, F, true>(&tables, (*group, n_in, x.len()), first);
+                multiply::<S, F>(&span, (n_in, first), (x, columns), y);
+            }
         }
     }
 }
@@ -115,7 +112,6 @@ pub(super) unsafe fn dot_sums<S: Words, F: Format>(
 #[inline(always)]
 unsafe fn multiply<S: Words, F: Format>(
     span: &ByteSpan,
-    mins: &Mins<S>,
     (n_in, first): (usize, usize),
     (x, columns): (&[*const u8], &mut [Column]),
     y: &mut [[f32; GROUP_ROWS]],
@@ -140,9 +136,8 @@ unsafe fn multiply<S: Words, F: Format>(
                 let da = da.add(first / layout.block_len).read_unaligned();
                 add_scaled::<S>(S::load(column.sum.as_ptr().cast()), d, da, y);
                 if layout.has_mins() {
-                    let deltas = x.add(form.deltas(n_in).start).cast::<i32>();
-                    let sum = mins.sum::<F>(deltas.add(first / layout.sub_len), 1);
-                    add_scaled::<S>(sum, mins.scale, da, y);
+                    let sum = times_totals::<S, F>(&span.mins[b * chunks..], (*x, n_in), first);
+                    add_scaled::<S>(sum, S::f_load(span.dmin[b].as_ptr().cast()), da, y);
                 }
             }
         }
@@ -217,16 +212,35 @@ unsafe fn start_of<S: Words, F: Format>(
             let bases = x.add(form.bases(n_in).start).cast::<i32>();
             return S::splat(bases.add(first / layout.sub_len).read_unaligned());
         }
+        times_totals::<S, F>(&span.biases[k..], (x, n_in), first)
+    }
+}
+
+/// The sums of the activations of a block, from column `first` on of a row of `n_in`, times words of its
+/// sub-blocks, a vector for each chunk.
+///
+/// # Safety
+/// As [`multiply`].
+#[inline(always)]
+unsafe fn times_totals<S: Words, F: Format>(
+    words: &[[i8; VECTOR]],
+    (x, n_in): (*const u8, usize),
+    first: usize,
+) -> S::V {
+    let layout = F::LAYOUT;
+    let totals = layout.form().totals(n_in).start;
+    let words = words[..layout.block_len / CHUNK_LEN].iter();
+    // SAFETY: promised by the caller; offsets are those of the form.
+    unsafe {
         let mut sum = S::zero();
-        for chunk in 0..layout.block_len / CHUNK_LEN {
+        for (chunk, words) in words.enumerate() {
             let sub = (first + chunk * CHUNK_LEN) / layout.sub_len;
-            let total = x.add(form.totals(n_in).start + size_of::<i16>() * sub);
+            let total = x.add(totals + size_of::<i16>() * sub);
             let total = match layout.sub_len {
                 CHUNK_LEN => splat_totals::<S, CHUNK_LEN>(total),
                 _ => splat_totals::<S, { CHUNK_LEN / 2 }>(total),
             };
-            let biases = S::load(span.biases[k + chunk].as_ptr().cast());
-            sum = S::dot16(sum, total, biases);
+            sum = S::dot16(sum, total, S::load(words.as_ptr().cast()));
         }
         sum
     }

@@ -3,7 +3,7 @@ use perigee_quant::packed::{GROUP_ROWS, Layout, Scale, dot_row};
 
 use super::activations::quantize;
 use super::groups::{Kernels, for_products};
-use super::kernels::{MAX_COLUMNS, kernel, tile_kernel};
+use super::kernels::{Kernel, kernel, tile_kernel};
 use super::tiles::TilePanel;
 use crate::matrix::Order;
 use crate::noise::noise;
@@ -63,42 +63,76 @@ fn quantized(layout: &Layout, x: &[f32]) -> Vec<u8> {
 
 #[test]
 fn every_instruction_set_gives_the_canonical_bits() {
+    /// No less than any kernel is worth.
+    const MOST_COLUMNS: usize = 67;
     for (kind, layout) in layouts() {
         // One that is no whole number of vectors, where blocks are small.
         for n_in in [layout.block_len, 256, 768, 768 + layout.block_len] {
-            let (rows, packed) = group(kind, n_in, kind.id());
-            let x = activations(layout, n_in, MAX_COLUMNS, kind.id());
+            let groups = [0, 100, 200].map(|seed| group(kind, n_in, seed + kind.id()));
+            let x = activations(layout, n_in, MOST_COLUMNS, kind.id());
             let x_rows: Vec<*const u8> = x.iter().map(|x| x.as_ptr()).collect();
-            let expected: Vec<Vec<f32>> = (x.iter())
-                .map(|x| {
+            let expected = groups.each_ref().map(|(rows, _)| {
+                let dots = |x: &Vec<u8>| {
                     let rows = rows.chunks_exact(rows.len() / GROUP_ROWS);
                     rows.map(|row| dot_row(kind, layout, row, n_in, x))
-                        .collect()
-                })
-                .collect();
+                        .collect::<Vec<f32>>()
+                };
+                x.iter().map(dots).collect::<Vec<_>>()
+            });
+            let file = groups.each_ref().map(|(rows, _)| rows.as_ptr());
+            let packed = groups.each_ref().map(|(_, packed)| packed.as_ptr());
             for isa in supported() {
-                for (order, group) in [(Order::Packed, &packed), (Order::File, &rows)] {
+                for (order, groups) in [(Order::Packed, packed), (Order::File, file)] {
                     let kernel = kernel(kind, order, isa).unwrap();
                     // So many numbers of columns that every kernel has its turn.
-                    for n in (1..=13).chain([MAX_COLUMNS]) {
-                        let mut y = vec![[1.0; GROUP_ROWS]; n];
-                        // SAFETY: the instruction set is supported, the group and the rows are
-                        // whole.
-                        unsafe { kernel.dot(group.as_ptr(), n_in, &x_rows[..n], &mut y) };
-                        for (c, (y, expected)) in y.iter().zip(&expected).enumerate() {
-                            for (r, (y, expected)) in y.iter().zip(expected).enumerate() {
+                    for n in (1..=13).chain([33, 36, MOST_COLUMNS]) {
+                        let check = |g: usize, c: usize, y: &[f32; GROUP_ROWS]| {
+                            for (r, (y, expected)) in y.iter().zip(&expected[g][c]).enumerate() {
                                 assert!(
                                     y.to_bits() == expected.to_bits()
                                         || (y.is_nan() && expected.is_nan()),
-                                    "{} {order:?} {} row {r} column {c} of {n}: {y} for {expected}",
+                                    "{} {order:?} {} group {g} row {r} column {c} of {n}: {y} for \
+                                     {expected}",
                                     kind.name(),
                                     isa.name(),
                                 );
                             }
-                        }
+                        };
+                        // SAFETY: the instruction set is supported, the groups and the rows are
+                        // whole.
+                        unsafe { for_all_ways(&kernel, &groups, n_in, &x_rows[..n], check) };
                     }
                 }
             }
+        }
+    }
+}
+
+/// Calls `check(group, column, y)` with the products of one group, some columns at a time, and where
+/// there is a kernel for so many columns with those of as many groups as that takes, one and more.
+///
+/// # Safety
+/// As those of [`Kernel::few`], for all groups.
+unsafe fn for_all_ways(
+    kernel: &Kernel,
+    groups: &[*const u8],
+    n_in: usize,
+    x: &[*const u8],
+    check: impl Fn(usize, usize, &[f32; GROUP_ROWS]),
+) {
+    let mut y = vec![[1.0; GROUP_ROWS]; x.len()];
+    // SAFETY: promised by the caller.
+    unsafe { kernel.few(groups[0], n_in, x, &mut y) };
+    y.iter().enumerate().for_each(|(c, y)| check(0, c, y));
+    let Some(many) = kernel.many(x.len()).filter(|many| x.len() <= many.most().0) else {
+        return;
+    };
+    for n_groups in 1..=groups.len().min(many.most().1) {
+        let mut y = vec![[1.0; GROUP_ROWS]; n_groups * x.len()];
+        // SAFETY: promised by the caller.
+        unsafe { many.dot(&groups[..n_groups], n_in, x, &mut y) };
+        for (i, y) in y.iter().enumerate() {
+            check(i / x.len(), i % x.len(), y);
         }
     }
 }
@@ -152,19 +186,18 @@ fn extreme_sums_are_exact() {
             for isa in supported() {
                 let kernel = kernel(kind, Order::Packed, isa).unwrap();
                 // A few at a time, and many.
-                for n in [1, 2, 4, 8] {
+                for n in [1, 2, 4, 8, 64] {
                     let columns: Vec<_> = (0..n).map(|c| x[c % 4].as_ptr()).collect();
-                    let mut y = vec![[1.0; GROUP_ROWS]; n];
-                    // SAFETY: the instruction set is supported, the group and the rows are whole.
-                    unsafe { kernel.dot(packed.as_ptr(), 256, &columns, &mut y) };
-                    for (c, y) in y.iter().enumerate() {
+                    let check = |_, c: usize, y: &[f32; GROUP_ROWS]| {
                         let right = y.iter().all(|y| y.to_bits() == expected[c % 4].to_bits());
                         let (kind, isa) = (kind.name(), isa.name());
                         assert!(
                             right,
                             "{kind} {isa} {byte} {c} of {n}: {y:?} for {expected:?}"
                         );
-                    }
+                    };
+                    // SAFETY: the instruction set is supported, the group and the rows are whole.
+                    unsafe { for_all_ways(&kernel, &[packed.as_ptr(); 3], 256, &columns, check) };
                 }
             }
         }
@@ -191,7 +224,7 @@ unsafe fn products(isa: Isa, stack: &Stack<'_>, x: &[Vec<u8>], scratch_len: usiz
 /// Rows in the file are packed first, and tokens are cut into as many as a kernel takes.
 #[test]
 fn many_tokens_give_the_same_bits_on_every_instruction_set() {
-    let (n_in, n_tokens) = (512, 70);
+    let (n_in, n_tokens) = (1280, 300);
     for kind in [
         QuantKind::Iq3K,
         QuantKind::Q8_0,

@@ -92,13 +92,29 @@ pub(super) unsafe fn signed<S: Unpacked, F: Format>(
             }
             if layout.shift != 0 {
                 let k = (chunk * CHUNK_LEN + q / 4 * CHUNK_LEN / 2) / layout.sub_len;
-                let flags = block.add(F::FLAGS + 2 * k).cast::<u16>();
-                let flags = u16::from_le(flags.read_unaligned());
-                let shifted = S::sub_bytes(quads[q], -i32::from(layout.shift));
-                quads[q] = S::select_lanes(flags, shifted, quads[q]);
+                quads[q] = shifted::<S, F>(quads[q], block, k);
             }
         }
         quads
+    }
+}
+
+/// Values of sub-block `sub` of a block, shifted where it is.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`; `block` points to a block in the layout of `F`.
+#[inline(always)]
+pub(super) unsafe fn shifted<S: Unpacked, F: Format>(
+    quad: S::V,
+    block: *const u8,
+    sub: usize,
+) -> S::V {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let flags = block.add(F::FLAGS + 2 * sub).cast::<u16>();
+        let flags = u16::from_le(flags.read_unaligned());
+        let shifted = S::sub_bytes(quad, -i32::from(F::LAYOUT.shift));
+        S::select_lanes(flags, shifted, quad)
     }
 }
 

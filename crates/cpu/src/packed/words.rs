@@ -1,4 +1,4 @@
-//! The dot products of a group of 16 packed rows with many rows of activations, by words: for
+//! The dot products of groups of 16 packed rows with many rows of activations, by words: for
 //! instruction sets whose products of bytes are no better. The arithmetic is that of `dot.rs`, to
 //! the last bit.
 //!
@@ -16,58 +16,94 @@ use crate::simd::quads::{VECTOR, WordSpan, Words};
 /// of weights.
 const SIDE_BY_SIDE: usize = 6;
 
-/// `y[c][r] = w[r] · x[c]` for the 16 rows of a group and seven or more rows of activations.
+/// `y[g][c][r] = w[g][r] · x[c]` for the 16 rows of some groups and seven or more rows of activations.
 ///
 /// # Safety
-/// The CPU has the instruction set of `S`; `group` points to a group of `n_in` columns in the
+/// The CPU has the instruction set of `S`; each of `groups` points to a group of `n_in` columns in the
 /// layout of `F`, and each of `x` to a row of activations of its form.
 ///
 /// # Panics
 /// When there are fewer rows, or not as many results.
 #[inline(always)]
 pub(super) unsafe fn dot_words<S: Words, F: Format>(
-    group: *const u8,
+    groups: &[*const u8],
     n_in: usize,
     x: &[*const u8],
     y: &mut [[f32; GROUP_ROWS]],
 ) {
     const { assert!(!F::LAYOUT.has_mins(), "minima have no place here") };
-    let layout = F::LAYOUT;
-    assert_eq!(x.len(), y.len());
+    assert_eq!(groups.len() * x.len(), y.len());
     y.fill([0.0; GROUP_ROWS]);
     // SAFETY: promised by the caller; offsets are those of the layout.
     unsafe {
         let tables = F::Codes::tables::<S, F>();
-        let mut span = WordSpan::new(layout.block_len);
+        let mut span = WordSpan::new(F::LAYOUT.block_len);
         for first in (0..n_in).step_by(WordSpan::LEN) {
-            let blocks =
-                first / layout.block_len..n_in.min(first + WordSpan::LEN) / layout.block_len;
-            span.n_blocks = blocks.len();
-            for (i, b) in blocks.enumerate() {
-                let block = group.add(layout.group_meta_bytes() + b * F::BLOCK_BYTES);
-                prefetch_ahead(block, F::BLOCK_BYTES, x.len());
-                let d = block_scales::<S, F>(group, block);
-                S::f_store(d, span.scales[i].as_mut_ptr());
-                let chunks = layout.block_len / CHUNK_LEN;
-                let words = span.words[i * chunks..].as_mut_ptr();
-                for chunk in 0..chunks {
-                    store::<S, F>(&tables, block, chunk, words.add(chunk).cast());
-                }
+            for (group, y) in groups.iter().zip(y.chunks_exact_mut(x.len())) {
+                unpack::<S, F>(&mut span, &tables, (*group, n_in, x.len()), first);
+                multiply_all::<S, F>(&span, (n_in, first), x, y);
             }
-            let mut done = 0;
-            // As many each as possible: six would leave a few for a slow last turn. From seven on
-            // there are never fewer than three.
-            for turn in (1..=x.len().div_ceil(SIDE_BY_SIDE)).rev() {
-                let n = (x.len() - done).div_ceil(turn);
-                let (x, y) = (&x[done..done + n], &mut y[done..done + n]);
-                done += n;
-                let at = (n_in, first);
-                match n {
-                    3 => multiply::<S, F, 3>(&span, at, x, y),
-                    4 => multiply::<S, F, 4>(&span, at, x, y),
-                    5 => multiply::<S, F, 5>(&span, at, x, y),
-                    _ => multiply::<S, F, SIDE_BY_SIDE>(&span, at, x, y),
-                }
+        }
+    }
+}
+
+/// Unpacks the columns from `first` on of a group of `n_in`, for products with `n_columns` rows of
+/// activations.
+///
+/// # Safety
+/// As [`signed`]; `group` points to a group of `n_in` columns in the layout of `F`.
+#[inline(always)]
+unsafe fn unpack<S: Words, F: Format>(
+    span: &mut WordSpan,
+    tables: &<F::Codes as Unpack>::Tables<S>,
+    (group, n_in, n_columns): (*const u8, usize, usize),
+    first: usize,
+) {
+    let layout = F::LAYOUT;
+    let blocks = first / layout.block_len..n_in.min(first + WordSpan::LEN) / layout.block_len;
+    span.n_blocks = blocks.len();
+    // SAFETY: promised by the caller; offsets are those of the layout.
+    unsafe {
+        for (i, b) in blocks.enumerate() {
+            let block = group.add(layout.group_meta_bytes() + b * F::BLOCK_BYTES);
+            prefetch_ahead(block, F::BLOCK_BYTES, n_columns);
+            let d = block_scales::<S, F>(group, block);
+            S::f_store(d, span.scales[i].as_mut_ptr());
+            let chunks = layout.block_len / CHUNK_LEN;
+            let words = span.words[i * chunks..].as_mut_ptr();
+            for chunk in 0..chunks {
+                store::<S, F>(tables, block, chunk, words.add(chunk).cast());
+            }
+        }
+    }
+}
+
+/// Adds the products of a span with rows of activations of `n_in` columns, of which it has those from
+/// `first` on, some side by side.
+///
+/// # Safety
+/// As [`dot_words`]; `y` has a result for each row.
+#[inline(always)]
+unsafe fn multiply_all<S: Words, F: Format>(
+    span: &WordSpan,
+    at: (usize, usize),
+    x: &[*const u8],
+    y: &mut [[f32; GROUP_ROWS]],
+) {
+    let mut done = 0;
+    // As many each as possible: six would leave a few for a slow last turn. From seven on there are
+    // never fewer than three.
+    for turn in (1..=x.len().div_ceil(SIDE_BY_SIDE)).rev() {
+        let n = (x.len() - done).div_ceil(turn);
+        let (x, y) = (&x[done..done + n], &mut y[done..done + n]);
+        done += n;
+        // SAFETY: promised by the caller.
+        unsafe {
+            match n {
+                3 => multiply::<S, F, 3>(span, at, x, y),
+                4 => multiply::<S, F, 4>(span, at, x, y),
+                5 => multiply::<S, F, 5>(span, at, x, y),
+                _ => multiply::<S, F, SIDE_BY_SIDE>(span, at, x, y),
             }
         }
     }

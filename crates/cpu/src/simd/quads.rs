@@ -4,7 +4,7 @@
 use half::f16;
 use perigee_quant::packed::{CHUNK_LEN, GROUP_ROWS, Grid};
 
-use super::bytes::ByteColumn;
+use super::bytes::{ByteOffsets, SumRows};
 
 /// What the kernels of weights that meet integers need of an instruction set.
 ///
@@ -200,16 +200,21 @@ pub(crate) trait Tiles: Unpacked {
 /// # Safety
 /// As [`Quads`].
 pub(crate) trait Bytes: Unpacked {
-    /// Most rows of activations that are multiplied side by side: as many as registers have room for
-    /// the sums of.
-    const SIDE_BY_SIDE: usize;
+    /// Most groups that are multiplied side by side, so that they share what is loaded of activations.
+    const GROUPS: usize;
+    /// Most rows of activations that are: as many as registers have room for the sums of.
+    const COLUMNS: usize;
 
-    /// Adds the products of a span, a block with sub-blocks of `SUB_LEN` columns, with `N` rows of
-    /// activations to `y`.
-    unsafe fn multiply<const SUB_LEN: usize, const N: usize>(
-        span: &ByteSpan,
-        columns: &[ByteColumn; N],
-        y: &mut [[f32; GROUP_ROWS]; N],
+    /// Adds the products of as many spans as groups with rows of activations to `y`, where blocks
+    /// have `N_SUB` sub-blocks: 16, 8, or none in blocks of 32 columns.
+    ///
+    /// # Panics
+    /// When there are more groups or rows than that, or none.
+    unsafe fn multiply<const N_SUB: usize>(
+        spans: &[ByteSpan],
+        x: &[*const u8],
+        at: ByteOffsets,
+        y: SumRows,
     );
 }
 
@@ -241,42 +246,48 @@ pub(crate) trait Words: Unpacked {
 /// Bytes of a vector.
 pub(crate) const VECTOR: usize = 64;
 
-/// Up to 256 columns of 16 rows of weights, as bytes; each vector is one of an instruction set, in
+/// Up to 512 columns of 16 rows of weights, as bytes; each vector is one of an instruction set, in
 /// memory.
 #[repr(C, align(64))]
 pub(crate) struct ByteSpan {
     /// Biased values: `[column / 4]`.
     pub(crate) quads: [[i8; VECTOR]; Self::LEN / 4],
     /// What the products of a sub-block are multiplied by.
-    pub(crate) scales: [[i8; VECTOR]; Self::MAX_SUBS],
-    /// What values are short of times the scales of their sub-blocks, two words a lane:
-    /// `[column / 32]`.
+    pub(crate) scales: [[i8; VECTOR]; Self::LEN / Self::MIN_SUB],
+    /// What values are short of times the scales of their sub-blocks, where the latter are words; two
+    /// words a lane: `[column / 32]`.
     pub(crate) biases: [[i8; VECTOR]; Self::LEN / CHUNK_LEN],
+    /// Minima of the sub-blocks of types that have them, two words a lane: `[column / 32]`.
+    pub(crate) mins: [[i8; VECTOR]; Self::LEN / CHUNK_LEN],
     /// Float scales: `[block]`.
     pub(crate) d: [[f32; GROUP_ROWS]; Self::LEN / CHUNK_LEN],
+    /// Those of the minima of blocks of 256 columns, negated.
+    pub(crate) dmin: [[f32; GROUP_ROWS]; Self::LEN / Self::BLOCK],
     /// Blocks that it has.
     pub(crate) n_blocks: usize,
-    /// Whether there are biases.
-    pub(crate) has_bias: bool,
+    /// Whether there are minima.
+    pub(crate) has_mins: bool,
 }
 
 impl ByteSpan {
     /// Columns of a whole one.
-    pub(crate) const LEN: usize = 256;
-    /// Sub-blocks of a block, at most.
-    pub(crate) const MAX_SUBS: usize = 16;
+    pub(crate) const LEN: usize = 512;
+    /// Columns of the smallest sub-block.
+    const MIN_SUB: usize = 16;
+    /// Columns of a block that has sub-blocks.
+    pub(crate) const BLOCK: usize = 256;
 
     /// Without blocks.
-    pub(crate) const fn new(has_bias: bool) -> Self {
-        Self {
-            quads: [[0; VECTOR]; Self::LEN / 4],
-            scales: [[0; VECTOR]; Self::MAX_SUBS],
-            biases: [[0; VECTOR]; Self::LEN / CHUNK_LEN],
-            d: [[0.0; GROUP_ROWS]; Self::LEN / CHUNK_LEN],
-            n_blocks: 0,
-            has_bias,
-        }
-    }
+    pub(crate) const EMPTY: Self = Self {
+        quads: [[0; VECTOR]; Self::LEN / 4],
+        scales: [[0; VECTOR]; Self::LEN / Self::MIN_SUB],
+        biases: [[0; VECTOR]; Self::LEN / CHUNK_LEN],
+        mins: [[0; VECTOR]; Self::LEN / CHUNK_LEN],
+        d: [[0.0; GROUP_ROWS]; Self::LEN / CHUNK_LEN],
+        dmin: [[0.0; GROUP_ROWS]; Self::LEN / Self::BLOCK],
+        n_blocks: 0,
+        has_mins: false,
+    };
 }
 
 /// Up to 256 columns of 16 rows of weights, as words.
