@@ -37,7 +37,7 @@ impl ByteSpan {
         unsafe {
             for (i, b) in blocks.enumerate() {
                 let block = group.add(layout.group_meta_bytes() + b * F::BLOCK_BYTES);
-                prefetch_ahead(block, F::BLOCK_BYTES, n_columns);
+                prefetch_ahead::<F>(block, n_columns);
                 let d = block_scales::<S, F>(group, block);
                 S::f_store(d, self.d[i].as_mut_ptr());
                 if layout.has_mins() {

@@ -66,7 +66,7 @@ unsafe fn unpack<S: Words, F: Format>(
     unsafe {
         for (i, b) in blocks.enumerate() {
             let block = group.add(layout.group_meta_bytes() + b * F::BLOCK_BYTES);
-            prefetch_ahead(block, F::BLOCK_BYTES, n_columns);
+            prefetch_ahead::<F>(block, n_columns);
             let d = block_scales::<S, F>(group, block);
             S::f_store(d, span.scales[i].as_mut_ptr());
             let chunks = layout.block_len / CHUNK_LEN;
