@@ -93,40 +93,63 @@ impl Form {
         assert!(n.is_multiple_of(self.block_len) && out.len() == self.row_bytes(n));
         let (a, rest) = out.split_at_mut(n);
         let (scales, sums) = rest.split_at_mut(self.scales(n).len());
-        let (bases, rest) = sums.split_at_mut(self.bases(n).len());
-        let (deltas, totals) = rest.split_at_mut(self.deltas(n).len());
-        let (x, a) = (
-            x.as_chunks::<CHUNK_LEN>().0,
-            a.as_chunks_mut::<CHUNK_LEN>().0,
-        );
+        let chunks = x.as_chunks::<CHUNK_LEN>().0;
+        let rounded = a.as_chunks_mut::<CHUNK_LEN>().0;
         let per_block = self.block_len / CHUNK_LEN;
-        let blocks = x.chunks_exact(per_block).zip(a.chunks_exact_mut(per_block));
+        let blocks = (chunks.chunks_exact(per_block)).zip(rounded.chunks_exact_mut(per_block));
         for ((x, a), out) in blocks.zip(scales.as_chunks_mut::<4>().0) {
             let (scale, inverse) = scale(x);
             *out = scale.to_le_bytes();
-            for (a, x) in a.iter_mut().zip(x) {
+            if inverse == 0.0 {
+                a.as_flattened_mut().fill(0);
+            } else {
                 for (a, x) in a.iter_mut().zip(x) {
-                    let x = if inverse == 0.0 { 0.0 } else { *x };
-                    // At most 127 in magnitude, which is why truncation does nothing more.
-                    *a = (x * inverse).round_ties_even() as i32 as u8;
+                    *a = x.map(|x| nearest(x * inverse));
                 }
             }
         }
-        let sums = a
-            .as_flattened()
-            .chunks_exact(self.sub_len)
-            .map(|a| a.iter().fold(0, |sum, a| sum + i32::from(*a as i8)));
-        for (k, sum) in sums.enumerate() {
-            bases[4 * k..4 * k + 4].copy_from_slice(&(-self.bias * sum).to_le_bytes());
-            if self.shift != 0 {
-                deltas[4 * k..4 * k + 4].copy_from_slice(&(self.shift * sum).to_le_bytes());
+        // Of a constant length each: sums of any would be computed number by number.
+        match self.sub_len {
+            CHUNK_LEN => self.store_sums::<CHUNK_LEN>(a, sums),
+            _ => self.store_sums::<{ CHUNK_LEN / 2 }>(a, sums),
+        }
+    }
+
+    /// Stores what kernels need of `Σ a` of every `N` columns, where a row has its bases and what
+    /// follows.
+    #[inline(always)]
+    fn store_sums<const N: usize>(&self, a: &[u8], out: &mut [u8]) {
+        debug_assert_eq!(N, self.sub_len);
+        let (bases, rest) = out.split_at_mut(self.bases(a.len()).len());
+        let (deltas, totals) = rest.split_at_mut(self.deltas(a.len()).len());
+        let sums = || {
+            let subs = a.as_chunks::<N>().0.iter();
+            subs.map(|a| a.iter().fold(0, |sum, a| sum + i32::from(*a as i8)))
+        };
+        for (base, sum) in bases.as_chunks_mut().0.iter_mut().zip(sums()) {
+            *base = (-self.bias * sum).to_le_bytes();
+        }
+        if self.shift != 0 {
+            for (delta, sum) in deltas.as_chunks_mut().0.iter_mut().zip(sums()) {
+                *delta = (self.shift * sum).to_le_bytes();
             }
-            if self.has_totals() {
+        }
+        if self.has_totals() {
+            for (total, sum) in totals.as_chunks_mut().0.iter_mut().zip(sums()) {
                 // At most 32 · 127.
-                totals[2 * k..2 * k + 2].copy_from_slice(&(sum as i16).to_le_bytes());
+                *total = (sum as i16).to_le_bytes();
             }
         }
     }
+}
+
+/// The integer nearest to a number of up to 127 in magnitude, halves to even, as the byte of an i8.
+#[inline(always)]
+fn nearest(x: f32) -> u8 {
+    /// Numbers near it have a unit in the last place of 1, so that the addition rounds; its own low
+    /// byte is 0.
+    const LARGE: f32 = 12_582_912.0;
+    (x + LARGE).to_bits() as u8
 }
 
 /// `da` of a block and the factor that makes integers, 0 where all of them are 0.
@@ -146,5 +169,18 @@ fn scale(x: &[[f32; CHUNK_LEN]]) -> (f32, f32) {
         (0.0, 0.0)
     } else {
         (max / 127.0, 127.0 / max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_integer_is_that_of_the_standard_library() {
+        let eighths = (-127 * 8..=127 * 8).map(|i| i as f32 / 8.0);
+        for x in eighths.flat_map(|x| [x.next_down(), x, x.next_up()]) {
+            assert_eq!(nearest(x), x.round_ties_even() as i8 as u8, "{x}");
+        }
     }
 }
