@@ -5,10 +5,6 @@
 //! per subcommand. Everything below this crate takes finished values.
 
 #![forbid(unsafe_code)]
-#![expect(
-    clippy::print_stdout,
-    reason = "a command-line program prints its results"
-)]
 
 mod args;
 mod commands;

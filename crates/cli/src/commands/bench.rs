@@ -69,7 +69,7 @@ pub(crate) fn run(mut args: BenchArgs) -> Result<()> {
             settings.context = Some(context(&plan, &settings)?);
             let opened = startup::open(&settings.source)?;
             let measured = measure(opened, &settings, &plan, None)?;
-            print!("{}", report::render(args.output, &measured));
+            write!(io::stdout(), "{}", report::render(args.output, &measured))?;
             Ok(())
         }
         Some(spec) => {

@@ -86,7 +86,7 @@ fn answer(
             return Ok(());
         }
     };
-    println!();
+    writeln!(io::stdout())?;
     eprintln!("({})", counts(answer.finish, &answer.usage));
     let mut message = Message::text(Role::Assistant, answer.reply.content);
     message.reasoning = Some(answer.reply.reasoning).filter(|text| !text.is_empty());

@@ -38,18 +38,26 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<()> {
         },
     )?;
     progress.finish();
-    println!(
+    writeln!(
+        io::stdout(),
         "wrote {}: {} tensors, {}",
         args.out.display(),
         report.n_tensors,
         size(report.n_bytes)
-    );
+    )?;
     if report.recovered_groups > 0 {
         let n = report.recovered_groups;
-        println!("{n} groups are exact with another scale and other integers of equal products");
+        writeln!(
+            io::stdout(),
+            "{n} groups are exact with another scale and other integers of equal products"
+        )?;
     }
     if report.rounded_groups > 0 {
-        println!("{} groups have a rounded scale", report.rounded_groups);
+        writeln!(
+            io::stdout(),
+            "{} groups have a rounded scale",
+            report.rounded_groups
+        )?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `perigee imatrix`: which columns of each matrix matter, from a text.
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -87,17 +88,19 @@ pub(crate) fn run(args: ImatrixArgs) -> Result<()> {
     write(n_chunks)?;
     let activations = collector.lock();
     let (unreached, n_matrices) = activations.unreached();
-    println!(
+    writeln!(
+        io::stdout(),
         "{} tensors from {n_chunks} chunks of {n_ctx} tokens",
         activations.len()
-    );
+    )?;
     if unreached > 0 {
-        println!(
+        writeln!(
+            io::stdout(),
             "{unreached} of {n_matrices} matrices saw no token: all their columns count alike; more text reaches more experts"
-        );
+        )?;
     }
     for path in &args.output {
-        println!("wrote {}", path.display());
+        writeln!(io::stdout(), "wrote {}", path.display())?;
     }
     Ok(())
 }

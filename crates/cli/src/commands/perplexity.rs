@@ -4,6 +4,7 @@ mod npy;
 mod score;
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -72,10 +73,11 @@ pub(crate) fn run(args: PerplexityArgs) -> Result<()> {
     let (perplexity, error) = score
         .perplexity()
         .context("nothing to score: fewer than two tokens")?;
-    println!(
+    writeln!(
+        io::stdout(),
         "Final estimate: PPL = {perplexity:.4} +/- {error:.5}  ({} tokens)",
         score.n_tokens()
-    );
+    )?;
     Ok(())
 }
 

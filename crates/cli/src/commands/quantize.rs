@@ -45,15 +45,16 @@ pub(crate) fn run(args: &QuantizeArgs) -> Result<()> {
     })?;
     progress.finish();
     if report.n_resumed > 0 {
-        println!(
+        writeln!(
+            io::stdout(),
             "went on after {} tensors of an interrupted run",
             report.n_resumed
-        );
+        )?;
     }
     for path in &report.paths {
-        println!("wrote {}", path.display());
+        writeln!(io::stdout(), "wrote {}", path.display())?;
     }
-    println!("{} in all", size(report.n_bytes));
+    writeln!(io::stdout(), "{} in all", size(report.n_bytes))?;
     Ok(())
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn run(args: RunArgs) -> Result<()> {
             terminal.answer(&format, &conversation, &options, args.predict, print_delta)?;
         (answer.finish, answer.usage)
     };
-    println!();
+    writeln!(io::stdout())?;
     eprintln!("{}", super::turn::counts(finish, &usage));
     Ok(())
 }

@@ -34,7 +34,12 @@ pub(super) unsafe fn dot_bytes<S: Bytes, F: Format>(
     x: &[*const u8],
     y: &mut [[f32; GROUP_ROWS]],
 ) {
-    const { assert!(S::EXACT_U8, "values are multiplied unsigned") };
+    /// Most groups side by side.
+    const SPANS: usize = 2;
+    const {
+        assert!(S::EXACT_U8, "values are multiplied unsigned");
+        assert!(S::GROUPS <= SPANS);
+    }
     let layout = F::LAYOUT;
     let form = layout.form();
     assert_eq!(groups.len() * x.len(), y.len());
@@ -42,8 +47,7 @@ pub(super) unsafe fn dot_bytes<S: Bytes, F: Format>(
     // SAFETY: promised by the caller; offsets are those of the form.
     unsafe {
         let tables = F::Codes::tables::<S, F>();
-        let mut spans = [const { ByteSpan::EMPTY }; 2];
-        let spans = &mut spans[..S::GROUPS];
+        let mut spans = [const { ByteSpan::EMPTY }; SPANS];
         let side_by_side = S::GROUPS.min(groups.len());
         let n_parts = groups.len().div_ceil(side_by_side);
         for first in (0..n_in).step_by(ByteSpan::LEN) {

@@ -173,8 +173,7 @@ unsafe fn products(
     }
 }
 
-/// The same for as many columns as a kernel for many is worth; `false` if there is no room for their
-/// sums.
+/// The same by a kernel for many columns; `false` if there is no room for their sums.
 ///
 /// # Safety
 /// As [`products`].
@@ -186,11 +185,10 @@ unsafe fn many_products(
     body: Body<'_>,
 ) -> bool {
     let Columns { n, n_in, row } = *columns;
-    let (most_columns, most_groups) = many.most();
     // As many each as possible: the most would leave a few for the end.
-    let n_turns = n.div_ceil(most_columns);
+    let n_turns = n.div_ceil(many.most_columns);
     let (sums, _) = aligned(scratch).as_chunks_mut::<GROUP_ROWS>();
-    let groups_at_once = most_groups.min(sums.len() / n.div_ceil(n_turns));
+    let groups_at_once = (many.most_groups).min(sums.len() / n.div_ceil(n_turns));
     if groups_at_once == 0 {
         return false;
     }

@@ -18,7 +18,8 @@ use crate::simd::quads::Scalar;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::quads_avx2::Avx2;
 
-/// Most rows of activations that a kernel takes.
+/// Most rows of activations that a kernel takes: a multiple of six with which a span of them all and
+/// their sums with [`MAX_GROUPS`] stay in the second-level cache.
 pub(crate) const MAX_COLUMNS: usize = 240;
 /// Most groups that a kernel takes at once.
 pub(crate) const MAX_GROUPS: usize = 8;
@@ -85,22 +86,19 @@ impl Kernel {
 pub(crate) struct Many {
     /// Rows of activations from which on it is worth that.
     worth: usize,
-    /// Most rows of activations and groups that it takes at once.
-    most: (usize, usize),
+    /// Most rows of activations that it takes at once, at most [`MAX_COLUMNS`].
+    pub(crate) most_columns: usize,
+    /// Most groups, at most [`MAX_GROUPS`].
+    pub(crate) most_groups: usize,
     dot: DotMany,
 }
 
 impl Many {
-    /// Most rows of activations, at most [`MAX_COLUMNS`], and groups, at most [`MAX_GROUPS`].
-    pub(crate) fn most(&self) -> (usize, usize) {
-        self.most
-    }
-
     /// `y[g][c][r] = w[g][r] · x[c]` for the 16 rows of some groups of `n_in` columns.
     ///
     /// # Safety
-    /// As [`Kernel::few`], for all groups; there are no more rows of activations and groups
-    /// than [`most`](Self::most).
+    /// As [`Kernel::few`], for all groups; there are no more of those and of rows of activations than it
+    /// takes.
     ///
     /// # Panics
     /// When there are not as many results.
@@ -111,7 +109,7 @@ impl Many {
         x: &[*const u8],
         y: &mut [[f32; GROUP_ROWS]],
     ) {
-        debug_assert!(x.len() <= self.most.0 && groups.len() <= self.most.1);
+        debug_assert!(x.len() <= self.most_columns && groups.len() <= self.most_groups);
         // SAFETY: promised by the caller.
         unsafe { (self.dot)(groups, n_in, x, y) }
     }
@@ -164,12 +162,14 @@ impl<F: Format> Of<F> {
         many: Some(match sums_in_16_bits::<Avx2<false>>(F::LAYOUT) {
             Some(_) => Many {
                 worth: 4,
-                most: (CACHED_COLUMNS, 1),
+                most_columns: CACHED_COLUMNS,
+                most_groups: 1,
                 dot: x86::avx2_sums::<F>,
             },
             None => Many {
                 worth: 7,
-                most: (CACHED_COLUMNS, 1),
+                most_columns: CACHED_COLUMNS,
+                most_groups: 1,
                 dot: x86::avx2_words::<F>,
             },
         }),
@@ -183,7 +183,8 @@ impl<F: Format> Of<F> {
         many: if F::Codes::IS_DEAR || (F::LAYOUT.shift != 0 && F::LAYOUT.sub_len == 16) {
             Some(Many {
                 worth: 7,
-                most: (CACHED_COLUMNS, 1),
+                most_columns: CACHED_COLUMNS,
+                most_groups: 1,
                 dot: x86::avx_vnni_bytes::<F>,
             })
         } else {
@@ -203,7 +204,8 @@ impl<F: Format> Of<F> {
                 (_, SubScales::None) => 64,
                 _ => 32,
             },
-            most: (MAX_COLUMNS, MAX_GROUPS),
+            most_columns: MAX_COLUMNS,
+            most_groups: MAX_GROUPS,
             dot: x86::avx512_bytes::<F>,
         }),
         ..kernel!([x86::avx512] [F] 8 6 4 3 2 1)

@@ -124,10 +124,13 @@ unsafe fn for_all_ways(
     // SAFETY: promised by the caller.
     unsafe { kernel.few(groups[0], n_in, x, &mut y) };
     y.iter().enumerate().for_each(|(c, y)| check(0, c, y));
-    let Some(many) = kernel.many(x.len()).filter(|many| x.len() <= many.most().0) else {
+    let Some(many) = kernel
+        .many(x.len())
+        .filter(|many| x.len() <= many.most_columns)
+    else {
         return;
     };
-    for n_groups in 1..=groups.len().min(many.most().1) {
+    for n_groups in 1..=groups.len().min(many.most_groups) {
         let mut y = vec![[1.0; GROUP_ROWS]; n_groups * x.len()];
         // SAFETY: promised by the caller.
         unsafe { many.dot(&groups[..n_groups], n_in, x, &mut y) };

@@ -3,6 +3,7 @@
 mod estimate;
 mod make;
 
+use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -60,7 +61,7 @@ pub(super) fn run(
     // time than one reading.
     let fastest = |a: &ReadBandwidth, b: &ReadBandwidth| a.best.total_cmp(&b.best);
     estimate.bandwidth = readings.into_iter().max_by(fastest);
-    print!("{}", estimate.render(output));
+    write!(io::stdout(), "{}", estimate.render(output))?;
     Ok(())
 }
 

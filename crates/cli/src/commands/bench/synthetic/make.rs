@@ -1,6 +1,6 @@
 //! Making the model: in memory, or on a disk.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -81,7 +81,11 @@ pub(super) fn on_disk(model: &SyntheticModel, path: &Path, threads: usize) -> Re
         ),
         _ => anyhow::Error::new(error).context(format!("--write {shown}")),
     })?;
-    println!("{shown}: {:.2} GB of random weights", total as f64 / 1e9);
+    writeln!(
+        io::stdout(),
+        "{shown}: {:.2} GB of random weights",
+        total as f64 / 1e9
+    )?;
     Ok(())
 }
 
