@@ -1,10 +1,10 @@
 //! A few hundred columns of a group, unpacked once for many rows of activations.
 
-use perigee_quant::packed::{CHUNK_LEN, Codes, SubScales};
+use perigee_quant::packed::{CHUNK_LEN, SubScales};
 
 use super::dot::{Format, SubBlocks, block_scales, prefetch_ahead};
 use super::unpack::{Unpack, is_signed};
-use super::values::{biased_scales, shifted, word_pair};
+use super::values::{biased, biased_scales, shifted, word_pair};
 use crate::simd::quads::{ByteSpan, Unpacked};
 
 impl ByteSpan {
@@ -107,12 +107,7 @@ const fn shifted_values_are_bytes<F: Format>() -> bool {
     let layout = F::LAYOUT;
     let mut i = 0;
     while i < layout.values.len() {
-        let value = layout.values[i] as i32;
-        // Points have signs beside their values.
-        let (low, high) = match layout.codes {
-            Codes::Grid(_) => (layout.bias - value.abs(), layout.bias + value.abs()),
-            _ => (layout.bias + value, layout.bias + value),
-        };
+        let (low, high) = biased(layout, i);
         let shift = layout.shift as i32;
         if low < 0 || low + shift < 0 || high > 255 || high + shift > 255 {
             return false;

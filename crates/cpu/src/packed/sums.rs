@@ -6,12 +6,12 @@
 //! them to 32 bits is that by the scale of the sub-block. Weights are unpacked once for all rows of
 //! activations, a span at a time that stays in the first-level cache.
 
-use perigee_quant::packed::{CHUNK_LEN, Codes, GROUP_ROWS, Layout, SubScales};
+use perigee_quant::packed::{CHUNK_LEN, GROUP_ROWS, Layout, SubScales};
 
 use super::dot::Format;
 use super::kernels::CACHED_COLUMNS;
 use super::unpack::{Unpack, is_signed};
-use super::values::add_scaled;
+use super::values::{add_scaled, biased};
 use crate::simd::quads::{ByteSpan, VECTOR, Words, splat_totals};
 
 /// How many sums of two products with the biased values of a layout 16 bits hold: 1, 2 or 4; `None`
@@ -25,12 +25,7 @@ pub(super) const fn sums_in_16_bits<S: Words>(layout: &Layout) -> Option<usize> 
     let mut most = 1;
     let mut i = 0;
     while i < layout.values.len() {
-        let value = layout.values[i] as i32;
-        // Points have signs beside their values.
-        let (low, high) = match layout.codes {
-            Codes::Grid(_) => (layout.bias - value.abs(), layout.bias + value.abs()),
-            _ => (layout.bias + value, layout.bias + value),
-        };
+        let (low, high) = biased(layout, i);
         assert!(
             low >= 0 && high <= 128,
             "biased values are small unsigned numbers"

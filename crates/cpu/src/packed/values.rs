@@ -1,7 +1,7 @@
 //! What packed weights are beside their codes, for products that do not follow the order of `dot.rs`:
 //! signed values, minima, and a block's sum as floats.
 
-use perigee_quant::packed::{CHUNK_LEN, GROUP_ROWS};
+use perigee_quant::packed::{CHUNK_LEN, Codes, GROUP_ROWS, Layout};
 
 use super::dot::{Format, SubBlocks};
 use super::unpack::{Unpack, is_signed};
@@ -154,6 +154,16 @@ pub(super) unsafe fn biased_scales<S: Quads, F: Format>(
             }
         }
         word_pair::<S>(biased[0], biased[1])
+    }
+}
+
+/// The least and the greatest of the numbers that value `i` of a layout is multiplied as, where values
+/// are biased: points have signs beside their values.
+pub(super) const fn biased(layout: &Layout, i: usize) -> (i32, i32) {
+    let value = layout.values[i] as i32;
+    match layout.codes {
+        Codes::Grid(_) => (layout.bias - value.abs(), layout.bias + value.abs()),
+        _ => (layout.bias + value, layout.bias + value),
     }
 }
 

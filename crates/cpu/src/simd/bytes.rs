@@ -15,9 +15,9 @@ pub(crate) struct ByteOffsets {
     pub(crate) a: usize,
     /// The float scale of its first block.
     pub(crate) scale: usize,
-    /// What takes the bias out of its first sub-block, an i32.
+    /// What takes the bias out of the products of its first sub-block, an i32.
     pub(crate) base: usize,
-    /// `Σ a` of the first of those, a word; of types with minima.
+    /// `Σ a` of its first sub-block, a word, of types with minima.
     pub(crate) total: usize,
 }
 

@@ -205,8 +205,11 @@ pub(crate) trait Bytes: Unpacked {
     /// Most rows of activations that are: as many as registers have room for the sums of.
     const COLUMNS: usize;
 
-    /// Adds the products of as many spans as groups with rows of activations to `y`, where blocks
+    /// Adds the products of the spans of some groups with rows of activations to `y`, where blocks
     /// have `N_SUB` sub-blocks: 16, 8, or none in blocks of 32 columns.
+    ///
+    /// The spans have as many blocks each and are of one layout, `x` points to rows of its form that have
+    /// the spans' columns at `at`, and `y` has sums for each group and row that nobody else uses.
     ///
     /// # Panics
     /// When there are more groups or rows than that, or none.
