@@ -1,7 +1,7 @@
 //! Dot products of packed weights with activations of 8 bits, and of weights as files have them.
 //!
 //! `dot.rs` has the loops, once, and `rows.rs` those for rows in the order of the file,
-//! `tiles.rs` those for many tokens on machines with tiles, `bytes.rs` on machines with AVX-VNNI,
+//! `tiles.rs` those for many tokens on machines with tiles, `bytes.rs` on machines with VNNI,
 //! `sums.rs` and `words.rs` with AVX2 alone, the first two by way of `span.rs`; `unpack.rs` the step
 //! that differs from type to type, once for all instruction sets, `values.rs` what some do after it;
 //! `crate::simd` the instructions; `kernels.rs` the table of types. The numbers are those of

@@ -47,7 +47,7 @@ pub(super) unsafe fn dot_bytes<S: Bytes, F: Format>(
     // SAFETY: promised by the caller; offsets are those of the form.
     unsafe {
         let tables = F::Codes::tables::<S, F>();
-        let mut spans = [const { ByteSpan::EMPTY }; SPANS];
+        let mut spans: [_; SPANS] = std::array::from_fn(|_| ByteSpan::new());
         let side_by_side = S::GROUPS.min(groups.len());
         let n_parts = groups.len().div_ceil(side_by_side);
         for first in (0..n_in).step_by(ByteSpan::LEN) {

@@ -39,10 +39,10 @@ impl ByteSpan {
                 let block = group.add(layout.group_meta_bytes() + b * F::BLOCK_BYTES);
                 prefetch_ahead::<F>(block, n_columns);
                 let d = block_scales::<S, F>(group, block);
-                S::f_store(d, self.d[i].as_mut_ptr());
+                S::f_store(d, self.d[i].as_mut_ptr().cast());
                 if layout.has_mins() {
                     let dmin = S::f_neg(S::f_load_f16(block.add(F::DMIN)));
-                    S::f_store(dmin, self.dmin[i].as_mut_ptr());
+                    S::f_store(dmin, self.dmin[i].as_mut_ptr().cast());
                 }
                 for chunk in 0..chunks {
                     let k = i * chunks + chunk;
@@ -77,12 +77,12 @@ impl ByteSpan {
                     let sub = (chunk * CHUNK_LEN + 4 * q) / layout.sub_len;
                     quad = shifted::<S, F>(quad, block, sub);
                 }
-                S::store(quad, self.quads[8 * k + q].as_mut_ptr());
+                S::store(quad, self.quads[8 * k + q].as_mut_ptr().cast());
             }
             if !matches!(layout.sub_scales, SubScales::None) {
                 let SubBlocks { scales, mins } = SubBlocks::<S>::of::<F>(block, chunk);
                 for s in 0..per_chunk {
-                    let to = self.scales[k * per_chunk + s].as_mut_ptr();
+                    let to = self.scales[k * per_chunk + s].as_mut_ptr().cast();
                     let scale = if WORDS {
                         word_pair::<S>(scales[s], scales[s])
                     } else {
@@ -92,10 +92,13 @@ impl ByteSpan {
                 }
                 if layout.bias != 0 && WORDS {
                     let biases = biased_scales::<S, F>(block, &scales, chunk);
-                    S::store(biases, self.biases[k].as_mut_ptr());
+                    S::store(biases, self.biases[k].as_mut_ptr().cast());
                 }
                 if layout.has_mins() {
-                    S::store(word_pair::<S>(mins[0], mins[1]), self.mins[k].as_mut_ptr());
+                    S::store(
+                        word_pair::<S>(mins[0], mins[1]),
+                        self.mins[k].as_mut_ptr().cast(),
+                    );
                 }
             }
         }

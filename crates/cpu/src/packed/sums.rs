@@ -6,6 +6,8 @@
 //! them to 32 bits is that by the scale of the sub-block. Weights are unpacked once for all rows of
 //! activations, a span at a time that stays in the first-level cache.
 
+use std::mem::MaybeUninit;
+
 use perigee_quant::packed::{CHUNK_LEN, GROUP_ROWS, Layout, SubScales};
 
 use super::dot::Format;
@@ -85,7 +87,7 @@ pub(super) unsafe fn dot_sums<S: Words, F: Format>(
     // SAFETY: promised by the caller; offsets are those of the layout.
     unsafe {
         let tables = F::Codes::tables::<S, F>();
-        let mut span = ByteSpan::EMPTY;
+        let mut span = ByteSpan::new();
         let columns = &mut [Column::EMPTY; CACHED_COLUMNS][..x.len()];
         for first in (0..n_in).step_by(ByteSpan::LEN) {
             for (column, x) in columns.iter_mut().zip(x) {
@@ -218,7 +220,7 @@ unsafe fn start_of<S: Words, F: Format>(
 /// As [`multiply`].
 #[inline(always)]
 unsafe fn times_totals<S: Words, F: Format>(
-    words: &[[i8; VECTOR]],
+    words: &[MaybeUninit<[i8; VECTOR]>],
     (x, n_in): (*const u8, usize),
     first: usize,
 ) -> S::V {

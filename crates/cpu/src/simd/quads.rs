@@ -1,6 +1,8 @@
 //! Vectors of sixteen lanes: an i32, an f32 or four bytes each. With packed weights a lane belongs
 //! to a row of the group, with rows in the order of the file to four columns.
 
+use std::mem::MaybeUninit;
+
 use half::f16;
 use perigee_quant::packed::{CHUNK_LEN, GROUP_ROWS, Grid};
 
@@ -254,18 +256,18 @@ pub(crate) const VECTOR: usize = 64;
 #[repr(C, align(64))]
 pub(crate) struct ByteSpan {
     /// Biased values: `[column / 4]`.
-    pub(crate) quads: [[i8; VECTOR]; Self::LEN / 4],
+    pub(crate) quads: [MaybeUninit<[i8; VECTOR]>; Self::LEN / 4],
     /// What the products of a sub-block are multiplied by.
-    pub(crate) scales: [[i8; VECTOR]; Self::LEN / Self::MIN_SUB],
+    pub(crate) scales: [MaybeUninit<[i8; VECTOR]>; Self::LEN / Self::MIN_SUB],
     /// What values are short of times the scales of their sub-blocks, where the latter are words; two
     /// words a lane: `[column / 32]`.
-    pub(crate) biases: [[i8; VECTOR]; Self::LEN / CHUNK_LEN],
+    pub(crate) biases: [MaybeUninit<[i8; VECTOR]>; Self::LEN / CHUNK_LEN],
     /// Minima of the sub-blocks of types that have them, two words a lane: `[column / 32]`.
-    pub(crate) mins: [[i8; VECTOR]; Self::LEN / CHUNK_LEN],
+    pub(crate) mins: [MaybeUninit<[i8; VECTOR]>; Self::LEN / CHUNK_LEN],
     /// Float scales: `[block]`.
-    pub(crate) d: [[f32; GROUP_ROWS]; Self::LEN / CHUNK_LEN],
+    pub(crate) d: [MaybeUninit<[f32; GROUP_ROWS]>; Self::LEN / CHUNK_LEN],
     /// Those of the minima of blocks of 256 columns, negated.
-    pub(crate) dmin: [[f32; GROUP_ROWS]; Self::LEN / Self::BLOCK],
+    pub(crate) dmin: [MaybeUninit<[f32; GROUP_ROWS]>; Self::LEN / Self::BLOCK],
     /// Blocks that it has.
     pub(crate) n_blocks: usize,
     /// Whether there are minima.
@@ -280,17 +282,21 @@ impl ByteSpan {
     /// Columns of a block that has sub-blocks.
     pub(crate) const BLOCK: usize = 256;
 
-    /// Without blocks.
-    pub(crate) const EMPTY: Self = Self {
-        quads: [[0; VECTOR]; Self::LEN / 4],
-        scales: [[0; VECTOR]; Self::LEN / Self::MIN_SUB],
-        biases: [[0; VECTOR]; Self::LEN / CHUNK_LEN],
-        mins: [[0; VECTOR]; Self::LEN / CHUNK_LEN],
-        d: [[0.0; GROUP_ROWS]; Self::LEN / CHUNK_LEN],
-        dmin: [[0.0; GROUP_ROWS]; Self::LEN / Self::BLOCK],
-        n_blocks: 0,
-        has_mins: false,
-    };
+    /// Without blocks. The memory is not cleared: with few rows of activations that would be a tenth of
+    /// the work.
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self {
+            quads: [const { MaybeUninit::uninit() }; _],
+            scales: [const { MaybeUninit::uninit() }; _],
+            biases: [const { MaybeUninit::uninit() }; _],
+            mins: [const { MaybeUninit::uninit() }; _],
+            d: [const { MaybeUninit::uninit() }; _],
+            dmin: [const { MaybeUninit::uninit() }; _],
+            n_blocks: 0,
+            has_mins: false,
+        }
+    }
 }
 
 /// Up to 256 columns of 16 rows of weights, as words.
