@@ -96,10 +96,13 @@ unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
     unsafe { kernel.run::<[std::arch::x86_64::__m256; 2]>() }
 }
 
+/// Bytes of a line of the cache.
+pub(crate) const LINE: usize = 64;
+
 /// Asks for `len` bytes from `start` on, which may lie anywhere, for the second-level cache.
 #[inline(always)]
 pub(crate) fn prefetch(start: *const u8, len: usize) {
-    for line in (0..len).step_by(64) {
+    for line in (0..len).step_by(LINE) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: SSE is part of x86-64, and a prefetch of any address has no effect on memory.
         unsafe {

@@ -5,10 +5,9 @@ use std::array::from_fn;
 use perigee_quant::packed::Form;
 
 use crate::Workers;
+use crate::simd::LINE;
 use crate::simd::isa::Isa;
 
-/// Bytes of a cache line.
-const LINE: usize = 64;
 /// Activations that are rounded by one thread rather than by waking the others.
 const ALONE: usize = 32 << 10;
 

@@ -13,11 +13,8 @@ use perigee_quant::packed::GROUP_ROWS;
 use super::dot::Format;
 use super::unpack::Unpack;
 use crate::simd::bytes::{ByteOffsets, SumRows};
-use crate::simd::prefetch;
 use crate::simd::quads::{ByteSpan, Bytes};
-
-/// Bytes of a line of the cache.
-const LINE: usize = 64;
+use crate::simd::{LINE, prefetch};
 
 /// `y[g][c][r] = w[g][r] · x[c]` for the 16 rows of some groups.
 ///
