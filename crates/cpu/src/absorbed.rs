@@ -4,9 +4,9 @@
 //! (DeepSeek-V2, arXiv 2405.04434, 2.1.2 with W^UK absorbed into the query).
 //!
 //! The positions of a sequence are cut into splits of fixed length at fixed places. A task
-//! attends with some tokens and heads to one split (`absorbed/split.rs`) and leaves a partial
-//! result; partials are folded into the state of their (token, head) from the first split to
-//! the last (`absorbed/states.rs`). Neither the batch nor the number of threads moves a cut or
+//! attends with some tokens and heads to a few splits (`absorbed/split.rs`) and leaves a partial
+//! result of each; partials are folded into the state of their (token, head) from the first split
+//! to the last (`absorbed/states.rs`). Neither the batch nor the number of threads moves a cut or
 //! changes the order, so neither changes a bit.
 
 mod float_products;
@@ -14,6 +14,7 @@ mod pair_products;
 mod split;
 mod states;
 
+use perigee_quant::QuantKind;
 use perigee_topology::DisjointMut;
 
 use crate::simd::{Isa, LANES, aligned};
@@ -23,6 +24,8 @@ use states::{Fold, Partial};
 
 /// Positions of a split.
 const SPLIT_LEN: usize = 256;
+/// Tokens of a task times its splits, where there are enough tasks.
+const TASK_SLOTS: usize = 4;
 
 /// The absorbed form with its buffers, allocated once.
 pub struct Absorbed {
@@ -46,9 +49,19 @@ struct Task {
     /// Tokens, relative to the run.
     tokens: (usize, usize),
     heads: (usize, usize),
-    split: usize,
-    /// Slot of the first token.
+    splits: (usize, usize),
+    /// Slot of the first token in the first split; the tokens of a split lie side by side.
     slot: usize,
+}
+
+impl Task {
+    fn n_tokens(&self) -> usize {
+        self.tokens.1 - self.tokens.0
+    }
+
+    fn n_slots(&self) -> usize {
+        (self.splits.1 - self.splits.0) * self.n_tokens()
+    }
 }
 
 impl Absorbed {
@@ -69,10 +82,11 @@ impl Absorbed {
     }
 
     /// Whether queries, rows and attention weights are rounded to integers of 12 to 14 bits for
-    /// their products, which is twice as fast; at first they are not. Rows whose parts are no
-    /// whole sixteens are never rounded.
+    /// their products, which is twice as fast; at first they are not. Only rows of f16 and Q8_0
+    /// are, and those of whole sixteens in both parts.
     pub fn round(&mut self, is_rounded: bool) {
-        self.is_rounded = is_rounded && self.shape.is_whole_sixteens();
+        let is_known = matches!(self.shape.kind, QuantKind::F16 | QuantKind::Q8_0);
+        self.is_rounded = is_rounded && is_known && self.shape.is_whole_sixteens();
     }
 
     /// Whether products are those of integers, see [`round`](Self::round).
@@ -107,7 +121,7 @@ impl Absorbed {
         out: &mut [f32],
     ) {
         assert_eq!(cache.shape, self.shape);
-        let task_heads = self.task_heads(runs);
+        let size = self.task_size(runs);
         let partials = aligned(&mut self.partials);
         let capacity = partials.len() / Partial::len(&self.shape);
         let wave = Wave {
@@ -123,38 +137,49 @@ impl Absorbed {
         let mut n_slots = 0;
         self.tasks.clear();
         for (run, queries) in runs.iter().enumerate() {
-            for_tasks(run, queries, self.n_heads, task_heads, |mut task| {
-                let n_tokens = task.tokens.1 - task.tokens.0;
-                if n_slots + n_tokens > capacity {
+            for_tasks(run, queries, self.n_heads, size, |mut task| {
+                if n_slots + task.n_slots() > capacity {
                     wave.compute(&self.tasks, partials, out);
                     self.tasks.clear();
                     n_slots = 0;
                 }
                 task.slot = n_slots;
-                n_slots += n_tokens;
+                n_slots += task.n_slots();
                 self.tasks.push(task);
             });
         }
         wave.compute(&self.tasks, partials, out);
     }
 
-    /// Heads of a task. All that fit share the decoded rows, unless that leaves too few tasks.
-    fn task_heads(&self, runs: &[Queries]) -> usize {
-        let mut heads = TASK_HEADS;
-        while heads > LANES {
-            let tasks_of = |queries: &Queries| -> usize {
-                token_groups(queries)
-                    .map(|(_, end)| (queries.start + end).div_ceil(SPLIT_LEN))
-                    .sum()
-            };
-            let n_tasks = runs.iter().map(tasks_of).sum::<usize>() * self.n_heads.div_ceil(heads);
-            if self.n_threads == 1 || n_tasks >= 3 * self.n_threads {
-                break;
+    /// Size of the tasks: splits share the rounded queries, and heads the decoded rows, unless that
+    /// leaves too few tasks.
+    fn task_size(&self, runs: &[Queries]) -> TaskSize {
+        let mut size = TaskSize {
+            slots: TASK_SLOTS,
+            heads: TASK_HEADS,
+        };
+        loop {
+            let mut n_tasks = 0;
+            for (run, queries) in runs.iter().enumerate() {
+                for_tasks(run, queries, self.n_heads, size, |_| n_tasks += 1);
             }
-            heads /= 2;
+            let is_enough = self.n_threads == 1 || n_tasks >= 3 * self.n_threads;
+            match size {
+                _ if is_enough => return size,
+                TaskSize { slots: 2.., .. } => size.slots /= 2,
+                TaskSize { heads, .. } if heads > LANES => size.heads /= 2,
+                _ => return size,
+            }
         }
-        heads
     }
+}
+
+/// How much a task has, at most.
+#[derive(Clone, Copy)]
+struct TaskSize {
+    /// Tokens times splits, unless a single split has more tokens.
+    slots: usize,
+    heads: usize,
 }
 
 /// The tokens of a run, a few at a time.
@@ -164,22 +189,24 @@ fn token_groups(queries: &Queries) -> impl Iterator<Item = (usize, usize)> {
     firsts.map(move |first| (first, n_tokens.min(first + TASK_TOKENS)))
 }
 
-/// The tasks of a run: for each few tokens, split by split.
+/// The tasks of a run: for each few tokens, some splits after others.
 fn for_tasks(
     run: usize,
     queries: &Queries,
     n_heads: usize,
-    task_heads: usize,
+    size: TaskSize,
     mut body: impl FnMut(Task),
 ) {
     for tokens in token_groups(queries) {
-        for split in 0..(queries.start + tokens.1).div_ceil(SPLIT_LEN) {
-            for head in (0..n_heads).step_by(task_heads) {
+        let n_splits = (queries.start + tokens.1).div_ceil(SPLIT_LEN);
+        let step = (size.slots / (tokens.1 - tokens.0)).max(1);
+        for split in (0..n_splits).step_by(step) {
+            for head in (0..n_heads).step_by(size.heads) {
                 body(Task {
                     run,
                     tokens,
-                    heads: (head, n_heads.min(head + task_heads)),
-                    split,
+                    heads: (head, n_heads.min(head + size.heads)),
+                    splits: (split, n_splits.min(split + step)),
                     slot: 0,
                 });
             }
@@ -207,9 +234,8 @@ impl Wave<'_> {
         let slots = DisjointMut::new(partials);
         self.workers.for_each(tasks.len(), &|i, scratch| {
             let task = &tasks[i];
-            let n_tokens = task.tokens.1 - task.tokens.0;
             // SAFETY: the slots of task `i` belong to index `i`, which runs once.
-            let slots = unsafe { slots.range(task.slot * slot_len, n_tokens * slot_len) };
+            let slots = unsafe { slots.range(task.slot * slot_len, task.n_slots() * slot_len) };
             Split::new(self, task).attend(scratch, slots);
         });
         let states = DisjointMut::new(out);
@@ -221,21 +247,23 @@ impl Wave<'_> {
                     continue;
                 }
                 let queries = &self.runs[task.run];
-                for token in task.tokens.0..task.tokens.1 {
+                let splits = (task.splits.0..task.splits.1).flat_map(|split| {
+                    (task.tokens.0..task.tokens.1).map(move |token| (split, token))
+                });
+                for ((split, token), slot) in splits.zip(task.slot..) {
                     let last_split = (queries.start + token) / SPLIT_LEN;
-                    if task.split > last_split {
+                    if split > last_split {
                         continue;
                     }
                     let row = (queries.first_row + token) * self.n_heads + head;
                     // SAFETY: index `head` touches the states of that head only.
                     let state = unsafe { states.range(row * state_len, state_len) };
-                    let slot = task.slot + token - task.tokens.0;
                     let slot = &partials[slot * slot_len..][..slot_len];
                     self.isa.run(Fold {
                         partial: Partial::of_head(shape, slot, head - task.heads.0),
                         state,
-                        is_first: task.split == 0,
-                        is_last: task.split == last_split,
+                        is_first: split == 0,
+                        is_last: split == last_split,
                     });
                 }
             }

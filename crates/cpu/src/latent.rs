@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use perigee_quant::QuantKind;
 
-use crate::simd::{Isa, LANES, decode_row, prefetch};
+use crate::simd::{Isa, LANES, decode_row};
 
 /// Shape and encoding of a latent row.
 ///
@@ -40,6 +40,11 @@ impl LatentShape {
     /// Bytes of an encoded row.
     pub fn row_bytes(&self) -> usize {
         self.part_bytes(self.padded_len())
+    }
+
+    /// Both parts of an encoded row.
+    pub(crate) fn parts<'a>(&self, row: &'a [u8]) -> [&'a [u8]; 2] {
+        row.split_at(self.part_bytes(self.latent_len())).into()
     }
 
     fn part_bytes(&self, len: usize) -> usize {
@@ -91,30 +96,41 @@ pub struct Queries {
     pub table: usize,
 }
 
-impl LatentCache<'_> {
+impl<'a> LatentCache<'a> {
     /// Decodes the rows of `positions` of the sequence whose block table begins at `table` into
     /// `out: [positions.len(), padded_len]`.
     pub(crate) fn decode(&self, isa: Isa, table: usize, positions: Range<usize>, out: &mut [f32]) {
         let rows = out.chunks_exact_mut(self.shape.padded_len());
-        for (position, out) in positions.zip(rows) {
+        for (bytes, out) in self.rows(table, positions).zip(rows) {
             // Both parts are whole blocks: the row is one sequence of blocks.
-            let bytes = self.row(table, position).expect("the table covers it");
             decode_row(isa, self.shape.kind, bytes, out);
         }
     }
 
-    /// Asks for the row of a position that is soon to be decoded, if there is one.
-    pub(crate) fn prefetch(&self, table: usize, position: usize) {
-        if let Some(bytes) = self.row(table, position) {
-            prefetch(bytes.as_ptr(), bytes.len());
-        }
-    }
-
-    /// The encoded row of a position; `None` beyond the tables and the cache.
-    fn row(&self, table: usize, position: usize) -> Option<&[u8]> {
+    /// The encoded rows of `positions` of the sequence whose block table begins at `table`.
+    ///
+    /// # Panics
+    /// When the table or the cache ends before them.
+    pub(crate) fn rows(
+        &self,
+        table: usize,
+        positions: Range<usize>,
+    ) -> impl Iterator<Item = &'a [u8]> {
+        let Self {
+            block_len, bytes, ..
+        } = *self;
         let row_bytes = self.shape.row_bytes();
-        let block = *self.block_tables.get(table + position / self.block_len)? as usize;
-        let row = block * self.block_len + position % self.block_len;
-        self.bytes.get(row * row_bytes..(row + 1) * row_bytes)
+        let (first, end) = (
+            positions.start / block_len,
+            positions.end.div_ceil(block_len),
+        );
+        let blocks = &self.block_tables[table + first..table + end];
+        let starts = (first * block_len..).step_by(block_len);
+        let pieces = blocks.iter().zip(starts).map(move |(block, start)| {
+            let rows = positions.start.max(start) - start..block_len.min(positions.end - start);
+            let first_row = *block as usize * block_len;
+            &bytes[(first_row + rows.start) * row_bytes..(first_row + rows.end) * row_bytes]
+        });
+        pieces.flat_map(move |bytes| bytes.chunks_exact(row_bytes))
     }
 }

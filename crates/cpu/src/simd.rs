@@ -38,14 +38,14 @@ mod product;
 mod rounding;
 mod row_blocks;
 
-pub(crate) use decoding::decode_row;
+pub(crate) use decoding::{F16Row, Q8Row, Row, decode_row};
 pub(crate) use exponential::{Soften, exp, exp_lanes};
 pub(crate) use isa::Isa;
 pub(crate) use lanes::{LANES, Lanes, Pair, sum_tree};
 pub(crate) use packing::pack_rows;
 pub(crate) use pair_product::PairProduct;
 pub(crate) use product::{Product, Start};
-pub(crate) use rounding::{RoundColumns, RoundRows};
+pub(crate) use rounding::{ROUNDED_ROWS, RoundColumns, RoundRows};
 pub(crate) use row_blocks::{BLOCK, Panel, accumulate_rows, dot_rows};
 
 impl Isa {

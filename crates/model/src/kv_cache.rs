@@ -3,19 +3,20 @@
 use perigee_arch::{Config, KvKind};
 use perigee_cpu::{LatentCache, LatentShape};
 use perigee_quant::QuantKind;
-use perigee_topology::{Machine, ZeroedBytes};
+use perigee_topology::{HugeBytes, Machine};
 
 use crate::{BlockId, LoadError};
 
 /// The cache of all layers: `[n_layers, n_blocks, block_len]` encoded rows in memory that is
-/// committed when first written.
+/// committed when first written, a huge page at a time: attention reads all of a layer for every
+/// token.
 pub(crate) struct KvCache {
     shape: LatentShape,
     n_blocks: usize,
     block_len: usize,
     /// Bytes of the blocks of one layer.
     layer_bytes: usize,
-    bytes: ZeroedBytes,
+    bytes: HugeBytes,
 }
 
 /// Encoding and dimensions of the rows.
@@ -55,7 +56,7 @@ impl KvCache {
         if Machine::memory_limit().is_some_and(|limit| n_bytes as u64 > limit) {
             return Err(out_of_memory(n_bytes as u64));
         }
-        let bytes = ZeroedBytes::new(n_bytes).map_err(|_| out_of_memory(n_bytes as u64))?;
+        let bytes = HugeBytes::new(n_bytes).map_err(|_| out_of_memory(n_bytes as u64))?;
         Ok(Self {
             shape,
             n_blocks,

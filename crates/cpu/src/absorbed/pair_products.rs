@@ -5,11 +5,15 @@
 //! The sums are exact. The error is a fraction of what activations of 8 bits cost elsewhere, so
 //! that this is for models whose weights are quantised.
 
+use std::array;
 use std::ops::Range;
+
+use perigee_quant::QuantKind;
 
 use super::split::{Products, States, TASK_HEADS, TASK_TOKENS, TILE_LEN};
 use crate::simd::{
-    Isa, LANES, Pair, PairProduct, RoundColumns, RoundRows, Start, as_pairs, pack_rows, take_parts,
+    F16Row, Isa, LANES, Pair, PairProduct, Q8Row, RoundColumns, RoundRows, Row, Start, as_pairs,
+    pack_rows, take_parts,
 };
 use crate::{LatentCache, LatentShape};
 
@@ -22,10 +26,6 @@ const _: () = assert!(TILE_LEN as i64 * ROW_LIMIT as i64 * WEIGHT_LIMIT as i64 <
 /// once. The queries come from the second-level cache then, which costs less than to add to scores.
 const CHUNK_LEN: usize = 512;
 const _: () = assert!(CHUNK_LEN as i64 * (ROW_LIMIT * ROW_LIMIT) as i64 <= i32::MAX as i64);
-
-/// Rows between one that is decoded and one that is asked for: what a core decodes while memory
-/// answers.
-const AHEAD: usize = 16;
 
 /// See the module.
 pub(super) struct PairProducts<'s> {
@@ -48,7 +48,7 @@ pub(super) struct PairProducts<'s> {
     weight_scales: &'s mut [f32],
     /// `[lanes]`.
     shrink: &'s mut [f32],
-    /// Decoded rows or packed queries, `[16, padded_len]`.
+    /// Packed queries, `[16, padded_len]`.
     floats: &'s mut [f32],
 }
 
@@ -107,6 +107,33 @@ impl<'s> PairProducts<'s> {
         [0..latent_len, latent_len..padded_len]
     }
 
+    /// Rounds part `i` of the rows of the tile.
+    fn round_part<'a, R: Row>(
+        &mut self,
+        isa: Isa,
+        i: usize,
+        parts: &[[&'a [u8]; 2]],
+        row: impl Fn(&'a [u8]) -> R,
+    ) {
+        let rows: [R; TILE_LEN] =
+            array::from_fn(|r| row(parts.get(r).map_or(&[], |parts| parts[i])));
+        let start = self.parts()[i].start / 2;
+        let (columns, n_columns) = match i {
+            0 => (&mut *self.columns, self.shape.kv_lora_rank),
+            _ => ([].as_mut_slice(), 0),
+        };
+        RoundRows {
+            x: &rows[..parts.len()],
+            limit: ROW_LIMIT,
+            out: &mut self.tile[start..],
+            out_step: self.shape.padded_len() / 2,
+            columns,
+            n_columns,
+            scales: &mut self.tile_scales[i * TILE_LEN..],
+        }
+        .run_on(isa);
+    }
+
     /// Rounds the attention weights of `n` rows and `n_lanes` heads.
     fn round_weights(&mut self, isa: Isa, n: usize, n_lanes: usize) {
         let scales = self.weight_scales[..n_lanes].as_chunks_mut::<LANES>().0;
@@ -149,36 +176,19 @@ impl Products for PairProducts<'_> {
     }
 
     fn set_tile(&mut self, isa: Isa, cache: LatentCache<'_>, table: usize, at: Range<usize>) {
-        let (padded_len, rank) = (self.shape.padded_len(), self.shape.kv_lora_rank);
-        let [latent, rope] = self.parts();
-        for first in at.clone().step_by(2) {
-            // Where the last row has no neighbour, it is its own, and meets a weight of zero.
-            let second = (first + 1).min(at.end - 1);
-            for (position, row) in [first, second]
-                .into_iter()
-                .zip(self.floats.chunks_exact_mut(padded_len))
-            {
-                cache.prefetch(table, position + AHEAD);
-                cache.decode(isa, table, position..position + 1, row);
-            }
-            let r = first - at.start;
-            let (x, y) = self.floats.split_at(padded_len);
-            let rows = self.tile[r * padded_len / 2..].split_at_mut(padded_len / 2);
-            let (x_latent, x_rope) = rows.0.split_at_mut(latent.len() / 2);
-            let (y_latent, y_rope) = rows.1[..padded_len / 2].split_at_mut(latent.len() / 2);
-            let columns = &mut self.columns[r / 2 * rank..][..rank];
-            for (i, part, out, columns) in [
-                (0, &latent, [x_latent, y_latent], columns),
-                (1, &rope, [x_rope, y_rope], &mut []),
-            ] {
-                let scales = RoundRows {
-                    x: [&x[part.clone()], &y[part.clone()]],
-                    limit: ROW_LIMIT,
-                    out,
-                    columns,
-                }
-                .run_on(isa);
-                self.tile_scales[i * TILE_LEN + r..][..2].copy_from_slice(&scales);
+        let mut parts = [[[].as_slice(); 2]; TILE_LEN];
+        for (row, parts) in cache.rows(table, at.clone()).zip(parts.iter_mut()) {
+            *parts = self.shape.parts(row);
+        }
+        // Where the last row has no neighbour, it is its own, and meets a weight of zero.
+        if !at.len().is_multiple_of(2) {
+            parts[at.len()] = parts[at.len() - 1];
+        }
+        let parts = &parts[..at.len().next_multiple_of(2)];
+        for i in 0..2 {
+            match self.shape.kind {
+                QuantKind::Q8_0 => self.round_part(isa, i, parts, Q8Row::new),
+                _ => self.round_part(isa, i, parts, F16Row::new),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! One task: some tokens and heads against the positions of one split.
+//! One task: some tokens and heads against the positions of a few splits.
 //!
 //! The latent rows are decoded a tile at a time, for all tokens and heads of the task. The heads
 //! lie in the lanes: scores `[positions, heads]` are products of the tile with the queries packed
@@ -101,7 +101,7 @@ impl<'a> Split<'a> {
         }
     }
 
-    /// Leaves the states of each token in its slot; not of tokens before the split.
+    /// Leaves the states of each token and split in its slot; not of tokens before the split.
     pub(super) fn attend(&self, scratch: &mut [f32], slots: &mut [f32]) {
         let (shape, scratch) = (&self.wave.cache.shape, aligned(scratch));
         if self.wave.is_rounded {
@@ -112,11 +112,19 @@ impl<'a> Split<'a> {
     }
 
     fn attend_by(&self, mut products: impl Products, slots: &mut [f32]) {
-        let Wave { isa, cache, .. } = *self.wave;
-        let (tokens, start) = (self.task.tokens, self.task.split * SPLIT_LEN);
-        for token in tokens.0..tokens.1 {
+        for token in self.task.tokens.0..self.task.tokens.1 {
             self.set_queries(token, &mut products);
         }
+        let slots_len = self.task.n_tokens() * Partial::len(&self.wave.cache.shape);
+        let slots = slots.chunks_exact_mut(slots_len);
+        for (split, slots) in (self.task.splits.0..self.task.splits.1).zip(slots) {
+            self.attend_split(split, &mut products, slots);
+        }
+    }
+
+    fn attend_split(&self, split: usize, products: &mut impl Products, slots: &mut [f32]) {
+        let Wave { isa, cache, .. } = *self.wave;
+        let (tokens, start) = (self.task.tokens, split * SPLIT_LEN);
         let end = (self.queries.start + tokens.1).min(start + SPLIT_LEN);
         for first in (start..end).step_by(TILE_LEN) {
             let positions = first..end.min(first + TILE_LEN);

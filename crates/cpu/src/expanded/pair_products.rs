@@ -5,10 +5,13 @@
 //! of every query in a chunk, times the scales of the values they meet. The sums are exact. As in the
 //! absorbed form (`absorbed/pair_products.rs`) this is for models whose weights are quantised.
 
+use std::array;
+
 use super::part::{CHUNK_LEN, Dimensions, GROUP, MAX_GROUPS, Products, Side};
 use crate::LatentShape;
 use crate::simd::{
-    Isa, LANES, Pair, PairProduct, RoundColumns, RoundRows, Start, as_pairs, take_parts,
+    Isa, LANES, Pair, PairProduct, ROUNDED_ROWS, RoundColumns, RoundRows, Start, as_pairs,
+    take_parts,
 };
 
 /// Largest integers of values and of attention weights: sums of their products over the positions of a
@@ -110,23 +113,28 @@ impl<'s> Rows<'s> {
     /// or with each number beside that of the row below.
     fn set(&mut self, isa: Isa, rows: Source<'_>, are_columns: bool) {
         let half = self.len / 2;
-        for r in (0..rows.n_rows).step_by(2) {
+        for first in (0..rows.n_rows).step_by(ROUNDED_ROWS) {
+            let n_rows = ROUNDED_ROWS.min(rows.n_rows - first).next_multiple_of(2);
             // Where the last row has no neighbour, it is its own, and meets a weight of zero.
-            let x = [r, (r + 1).min(rows.n_rows - 1)]
-                .map(|r| &rows.floats[r * rows.stride + rows.from..][..self.len]);
-            let pairs = &mut self.pairs[r * half..][..2 * half];
+            let x: [_; ROUNDED_ROWS] = array::from_fn(|r| {
+                let at = (first + r).min(rows.n_rows - 1) * rows.stride + rows.from;
+                rows.floats[at..][..self.len].as_chunks().0
+            });
+            let pairs = &mut self.pairs[first * half..][..n_rows * half];
             let (limit, out, columns) = match are_columns {
-                true => (VALUE_LIMIT, [[].as_mut_slice(), &mut []], pairs),
-                false => (LIMIT, pairs.split_at_mut(half).into(), [].as_mut_slice()),
+                true => (VALUE_LIMIT, [].as_mut_slice(), pairs),
+                false => (LIMIT, pairs, [].as_mut_slice()),
             };
-            let scales = RoundRows {
-                x,
+            RoundRows {
+                x: &x[..n_rows],
                 limit,
                 out,
+                out_step: half,
                 columns,
+                n_columns: self.len,
+                scales: &mut self.scales[first..],
             }
             .run_on(isa);
-            self.scales[r..r + 2].copy_from_slice(&scales);
         }
     }
 }

@@ -8,6 +8,79 @@ use super::{Isa, Kernel};
 /// Bytes of a Q8_0 block: an f16 scale and 32 codes.
 const Q8_0_BYTES: usize = 34;
 
+/// A row that is read sixteen numbers at a time.
+pub(crate) trait Row: Copy {
+    /// Whole sixteens; what is left over is not read.
+    fn n_chunks(self) -> usize;
+
+    /// Sixteen `i`.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set of `L`.
+    unsafe fn chunk<L: Lanes>(self, i: usize) -> L;
+}
+
+impl Row for &[[f32; LANES]] {
+    #[inline(always)]
+    fn n_chunks(self) -> usize {
+        self.len()
+    }
+
+    #[inline(always)]
+    unsafe fn chunk<L: Lanes>(self, i: usize) -> L {
+        // SAFETY: promised by the caller.
+        unsafe { L::load(&self[i]) }
+    }
+}
+
+/// Encoded numbers of binary16.
+#[derive(Clone, Copy)]
+pub(crate) struct F16Row<'a>(&'a [[u8; 2 * LANES]]);
+
+impl<'a> F16Row<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes.as_chunks().0)
+    }
+}
+
+impl Row for F16Row<'_> {
+    #[inline(always)]
+    fn n_chunks(self) -> usize {
+        self.0.len()
+    }
+
+    #[inline(always)]
+    unsafe fn chunk<L: Lanes>(self, i: usize) -> L {
+        // SAFETY: promised by the caller.
+        unsafe { L::from_f16(&self.0[i]) }
+    }
+}
+
+/// Blocks of Q8_0.
+#[derive(Clone, Copy)]
+pub(crate) struct Q8Row<'a>(&'a [[u8; Q8_0_BYTES]]);
+
+impl<'a> Q8Row<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes.as_chunks().0)
+    }
+}
+
+impl Row for Q8Row<'_> {
+    #[inline(always)]
+    fn n_chunks(self) -> usize {
+        2 * self.0.len()
+    }
+
+    #[inline(always)]
+    unsafe fn chunk<L: Lanes>(self, i: usize) -> L {
+        let [low, high, codes @ ..] = &self.0[i / 2];
+        let codes = &codes.as_chunks::<LANES>().0[i % 2];
+        // SAFETY: promised by the caller.
+        unsafe { L::splat_f16([*low, *high]).mul(L::from_i8(codes)) }
+    }
+}
+
 /// Decodes a row of whole blocks into `out`.
 ///
 /// # Panics
@@ -38,10 +111,8 @@ impl Kernel for F16<'_> {
     unsafe fn run<L: Lanes>(self) {
         let (words, tail_words) = self.bytes.as_chunks::<{ 2 * LANES }>();
         let (values, tail) = self.out.as_chunks_mut::<LANES>();
-        for (bytes, out) in words.iter().zip(values) {
-            // SAFETY: passed on from the caller.
-            unsafe { L::from_f16(bytes).store(out) };
-        }
+        // SAFETY: passed on from the caller.
+        unsafe { decode_chunks::<L>(F16Row(words), values) };
         for (bytes, out) in tail_words.as_chunks::<2>().0.iter().zip(tail) {
             *out = f16_value(u16::from_le_bytes(*bytes));
         }
@@ -58,18 +129,18 @@ impl Kernel for Q8_0<'_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let blocks = self.bytes.as_chunks::<Q8_0_BYTES>().0.iter();
-        for (block, out) in blocks.zip(self.out.as_chunks_mut::<{ 2 * LANES }>().0) {
-            let [low, high, codes @ ..] = block;
-            // SAFETY: passed on from the caller.
-            unsafe {
-                let scale = L::splat(f16_value(u16::from_le_bytes([*low, *high])));
-                let halves = codes.as_chunks::<LANES>().0.iter();
-                for (codes, out) in halves.zip(out.as_chunks_mut::<LANES>().0) {
-                    scale.mul(L::from_i8(codes)).store(out);
-                }
-            }
-        }
+        // SAFETY: passed on from the caller.
+        unsafe { decode_chunks::<L>(Q8Row::new(self.bytes), self.out.as_chunks_mut().0) };
+    }
+}
+
+/// # Safety
+/// The CPU has the instruction set of `L`.
+#[inline(always)]
+unsafe fn decode_chunks<L: Lanes>(row: impl Row, out: &mut [[f32; LANES]]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        // SAFETY: promised by the caller.
+        unsafe { row.chunk::<L>(i).store(out) };
     }
 }
 

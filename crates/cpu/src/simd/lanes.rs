@@ -19,6 +19,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: &[f32; LANES]) -> Self;
     unsafe fn store(self, to: &mut [f32; LANES]);
+    /// Sixteen values of one little-endian binary16 number.
+    unsafe fn splat_f16(bytes: [u8; 2]) -> Self;
     /// The values of sixteen little-endian binary16 numbers.
     unsafe fn from_f16(bytes: &[u8; 2 * LANES]) -> Self;
     /// The values of sixteen signed bytes.
@@ -38,11 +40,15 @@ pub(crate) trait Lanes: Copy {
     unsafe fn scale(self, shifted: Self) -> Self;
     /// The lanes added by the tree of [`sum_tree`].
     unsafe fn sum(self) -> f32;
-    /// Magnitudes.
-    unsafe fn abs(self) -> Self;
-    /// The nearest integers, halves to even. Numbers of a magnitude above 32,767 give any.
-    unsafe fn store_i16(self, to: &mut [i16; LANES]);
-    /// [`store_i16`](Self::store_i16) of two as pairs.
+    /// The larger of `self`, which are magnitudes, and those of `x`. What is no number counts as
+    /// above all numbers, and infinities as above all finite ones.
+    unsafe fn most(self, x: Self) -> Self;
+    /// The [`most`](Self::most) of all lanes, which are magnitudes.
+    unsafe fn most_of_all(self) -> f32;
+    /// The low halves of the lanes, neighbours in pairs: integers, where the lanes are numbers plus
+    /// [`SHIFT`].
+    unsafe fn store_i16(two: [Self; 2], to: &mut [Pair; LANES]);
+    /// The low halves of two, side by side.
     unsafe fn store_pairs(first: Self, second: Self, to: &mut [Pair; LANES]);
     unsafe fn no_ints() -> Self::Ints;
     /// `sums[l] + a[0] · b[l][0] + a[1] · b[l][1]`; wraps.
@@ -79,8 +85,8 @@ pub(crate) fn f16_value(bits: u16) -> f32 {
 
 /// What [`Lanes::store_i16`] stores.
 #[inline(always)]
-fn rounded(x: f32) -> i16 {
-    x.round_ties_even() as i32 as i16
+fn low_half(x: f32) -> i16 {
+    x.to_bits() as i16
 }
 
 impl Lanes for [f32; LANES] {
@@ -98,6 +104,10 @@ impl Lanes for [f32; LANES] {
     #[inline(always)]
     unsafe fn store(self, to: &mut [f32; LANES]) {
         *to = self;
+    }
+    #[inline(always)]
+    unsafe fn splat_f16(bytes: [u8; 2]) -> Self {
+        [f16_value(u16::from_le_bytes(bytes)); LANES]
     }
     #[inline(always)]
     unsafe fn from_f16(bytes: &[u8; 2 * LANES]) -> Self {
@@ -185,22 +195,31 @@ impl Lanes for [f32; LANES] {
         sum_tree(self)
     }
     #[inline(always)]
-    unsafe fn abs(mut self) -> Self {
-        for lane in &mut self {
-            *lane = lane.abs();
+    unsafe fn most(mut self, x: Self) -> Self {
+        for l in 0..LANES {
+            self[l] = f32::from_bits(self[l].to_bits().max(x[l].abs().to_bits()));
         }
         self
     }
     #[inline(always)]
-    unsafe fn store_i16(self, to: &mut [i16; LANES]) {
-        for l in 0..LANES {
-            to[l] = rounded(self[l]);
+    unsafe fn most_of_all(self) -> f32 {
+        let mut most = 0;
+        for lane in self {
+            most = lane.to_bits().max(most);
+        }
+        f32::from_bits(most)
+    }
+    #[inline(always)]
+    unsafe fn store_i16(two: [Self; 2], to: &mut [Pair; LANES]) {
+        let halves = two.as_flattened().as_chunks::<2>().0.iter();
+        for (to, lanes) in to.iter_mut().zip(halves) {
+            *to = [low_half(lanes[0]), low_half(lanes[1])];
         }
     }
     #[inline(always)]
     unsafe fn store_pairs(first: Self, second: Self, to: &mut [Pair; LANES]) {
         for l in 0..LANES {
-            to[l] = [rounded(first[l]), rounded(second[l])];
+            to[l] = [low_half(first[l]), low_half(second[l])];
         }
     }
     #[inline(always)]

@@ -4,6 +4,17 @@ use std::arch::x86_64::*;
 
 use super::lanes::{LANES, Lanes, Pair, SHIFT};
 
+/// Where the low halves of two times sixteen lanes are.
+const LOW_HALVES: [u16; 2 * LANES] = {
+    let mut halves = [0; 2 * LANES];
+    let mut l = 0;
+    while l < halves.len() {
+        halves[l] = 2 * l as u16;
+        l += 1;
+    }
+    halves
+};
+
 impl Lanes for __m512 {
     const MANY_REGISTERS: bool = true;
     type Ints = __m512i;
@@ -22,6 +33,11 @@ impl Lanes for __m512 {
     unsafe fn store(self, to: &mut [f32; LANES]) {
         // SAFETY: see `splat`; 16 floats, unaligned store.
         unsafe { _mm512_storeu_ps(to.as_mut_ptr(), self) }
+    }
+    #[inline(always)]
+    unsafe fn splat_f16(bytes: [u8; 2]) -> Self {
+        // SAFETY: see `splat`.
+        unsafe { _mm512_cvtph_ps(_mm256_set1_epi16(i16::from_le_bytes(bytes))) }
     }
     #[inline(always)]
     unsafe fn from_f16(bytes: &[u8; 2 * LANES]) -> Self {
@@ -94,24 +110,34 @@ impl Lanes for __m512 {
         }
     }
     #[inline(always)]
-    unsafe fn abs(self) -> Self {
-        // SAFETY: see `splat`.
-        unsafe { _mm512_abs_ps(self) }
+    unsafe fn most(self, x: Self) -> Self {
+        // SAFETY: see `splat`. Magnitudes are ordered as their bits are.
+        unsafe {
+            let magnitude = _mm512_castps_si512(_mm512_abs_ps(x));
+            _mm512_castsi512_ps(_mm512_max_epu32(_mm512_castps_si512(self), magnitude))
+        }
     }
     #[inline(always)]
-    unsafe fn store_i16(self, to: &mut [i16; LANES]) {
-        // SAFETY: see `splat`; 32 bytes, unaligned store.
+    unsafe fn most_of_all(self) -> f32 {
+        // SAFETY: see `splat`.
+        unsafe { f32::from_bits(_mm512_reduce_max_epu32(_mm512_castps_si512(self))) }
+    }
+    #[inline(always)]
+    unsafe fn store_i16([low, high]: [Self; 2], to: &mut [Pair; LANES]) {
+        // SAFETY: see `splat`; 64 bytes, unaligned load and store.
         unsafe {
-            let narrow = _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(self));
-            _mm256_storeu_si256(to.as_mut_ptr().cast(), narrow);
+            let (low, high) = (_mm512_castps_si512(low), _mm512_castps_si512(high));
+            let halves = _mm512_loadu_si512(LOW_HALVES.as_ptr().cast());
+            let low_halves = _mm512_permutex2var_epi16(low, halves, high);
+            _mm512_storeu_si512(to.as_mut_ptr().cast(), low_halves);
         }
     }
     #[inline(always)]
     unsafe fn store_pairs(first: Self, second: Self, to: &mut [Pair; LANES]) {
         // SAFETY: see `splat`; 64 bytes, unaligned store.
         unsafe {
-            let second = _mm512_slli_epi32::<16>(_mm512_cvtps_epi32(second));
-            let pairs = _mm512_mask_blend_epi16(0xAAAA_AAAA, _mm512_cvtps_epi32(first), second);
+            let second = _mm512_slli_epi32::<16>(_mm512_castps_si512(second));
+            let pairs = _mm512_mask_blend_epi16(0xAAAA_AAAA, _mm512_castps_si512(first), second);
             _mm512_storeu_si512(to.as_mut_ptr().cast(), pairs);
         }
     }
@@ -160,6 +186,11 @@ impl Lanes for [__m256; 2] {
             _mm256_storeu_ps(start, self[0]);
             _mm256_storeu_ps(start.add(8), self[1]);
         }
+    }
+    #[inline(always)]
+    unsafe fn splat_f16(bytes: [u8; 2]) -> Self {
+        // SAFETY: see `splat`.
+        unsafe { [_mm256_cvtph_ps(_mm_set1_epi16(i16::from_le_bytes(bytes))); 2] }
     }
     #[inline(always)]
     unsafe fn from_f16(bytes: &[u8; 2 * LANES]) -> Self {
@@ -255,24 +286,43 @@ impl Lanes for [__m256; 2] {
         }
     }
     #[inline(always)]
-    unsafe fn abs(self) -> Self {
+    unsafe fn most(mut self, x: Self) -> Self {
+        for half in 0..2 {
+            // SAFETY: see `splat`. Magnitudes are ordered as their bits are.
+            self[half] = unsafe {
+                let magnitude = _mm256_andnot_ps(_mm256_set1_ps(-0.0), x[half]);
+                let most = _mm256_castps_si256(self[half]);
+                _mm256_castsi256_ps(_mm256_max_epu32(most, _mm256_castps_si256(magnitude)))
+            };
+        }
+        self
+    }
+    #[inline(always)]
+    unsafe fn most_of_all(self) -> f32 {
         // SAFETY: see `splat`.
         unsafe {
-            let sign = _mm256_set1_ps(-0.0);
-            [
-                _mm256_andnot_ps(sign, self[0]),
-                _mm256_andnot_ps(sign, self[1]),
-            ]
+            let (low, high) = (_mm256_castps_si256(self[0]), _mm256_castps_si256(self[1]));
+            let eight = _mm256_max_epu32(low, high);
+            let high = _mm256_extracti128_si256::<1>(eight);
+            let four = _mm_max_epu32(_mm256_castsi256_si128(eight), high);
+            let two = _mm_max_epu32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
+            let one = _mm_max_epu32(two, _mm_shuffle_epi32::<0b10_11_00_01>(two));
+            f32::from_bits(_mm_cvtsi128_si32(one) as u32)
         }
     }
     #[inline(always)]
-    unsafe fn store_i16(self, to: &mut [i16; LANES]) {
-        // SAFETY: see `splat`; 32 bytes, unaligned store.
-        unsafe {
-            let [low, high] = [_mm256_cvtps_epi32(self[0]), _mm256_cvtps_epi32(self[1])];
-            // Packing takes halves in turn.
-            let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
-            _mm256_storeu_si256(to.as_mut_ptr().cast(), packed);
+    unsafe fn store_i16(two: [Self; 2], to: &mut [Pair; LANES]) {
+        for (i, [low, high]) in two.into_iter().enumerate() {
+            // SAFETY: see `splat`; two times 32 of 64 bytes, unaligned stores.
+            unsafe {
+                let mask = _mm256_set1_epi32(0xFFFF);
+                let low = _mm256_and_si256(_mm256_castps_si256(low), mask);
+                let high = _mm256_and_si256(_mm256_castps_si256(high), mask);
+                // Packing takes halves in turn.
+                let packed = _mm256_packus_epi32(low, high);
+                let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(packed);
+                _mm256_storeu_si256(to.as_mut_ptr().add(8 * i).cast(), packed);
+            }
         }
     }
     #[inline(always)]
@@ -280,8 +330,8 @@ impl Lanes for [__m256; 2] {
         for half in 0..2 {
             // SAFETY: see `splat`; two times 32 of 64 bytes, unaligned stores.
             unsafe {
-                let first = _mm256_cvtps_epi32(first[half]);
-                let second = _mm256_slli_epi32::<16>(_mm256_cvtps_epi32(second[half]));
+                let first = _mm256_castps_si256(first[half]);
+                let second = _mm256_slli_epi32::<16>(_mm256_castps_si256(second[half]));
                 let pairs = _mm256_blend_epi16::<0xAA>(first, second);
                 _mm256_storeu_si256(to.as_mut_ptr().add(8 * half).cast(), pairs);
             }

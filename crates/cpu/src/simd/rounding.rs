@@ -1,6 +1,8 @@
-//! Floats as integers of a common scale.
+//! Floats as integers of a common scale: the nearest, halves to even, rounded once by the addition
+//! of [`SHIFT`].
 
-use super::lanes::{LANES, Lanes, Pair};
+use super::decoding::Row;
+use super::lanes::{LANES, Lanes, Pair, SHIFT};
 use super::{Isa, Kernel};
 
 /// Below this magnitude all count as zero: the inverse would overflow.
@@ -20,122 +22,146 @@ fn scale(max: f32, limit: f32) -> (f32, f32) {
     }
 }
 
-/// The largest magnitude in each lane, NaN where a number was not finite.
-#[derive(Clone, Copy)]
-struct Most<L> {
-    max: L,
-    fault: L,
-}
+/// Most rows of [`RoundRows`]: as many as attention decodes at a time.
+pub(crate) const ROUNDED_ROWS: usize = 128;
 
-impl<L: Lanes> Most<L> {
-    /// # Safety
-    /// The CPU has the instruction set of `L`; also below.
-    #[inline(always)]
-    unsafe fn none() -> Self {
-        // SAFETY: promised by the caller.
-        let zero = unsafe { L::splat(0.0) };
-        Self {
-            max: zero,
-            fault: zero,
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn and(self, x: L) -> Self {
-        // SAFETY: promised by the caller.
-        unsafe {
-            Self {
-                max: x.abs().max(self.max),
-                // Zero but for infinities and what is no number; a maximum forgets the latter.
-                fault: self.fault.fma(x, L::splat(0.0)),
-            }
-        }
-    }
-
-    /// That of all lanes.
-    #[inline(always)]
-    unsafe fn of_all(self) -> f32 {
-        let mut lanes = [0.0; LANES];
-        // SAFETY: promised by the caller.
-        let fault = unsafe {
-            self.max.store(&mut lanes);
-            self.fault.sum()
-        };
-        for width in [8, 4, 2, 1] {
-            for l in 0..width {
-                lanes[l] = lanes[l].max(lanes[l + width]);
-            }
-        }
-        lanes[0] + fault
-    }
-
-    #[inline(always)]
-    unsafe fn get(self) -> [f32; LANES] {
-        let mut lanes = [0.0; LANES];
-        // SAFETY: promised by the caller.
-        unsafe { self.max.add(self.fault).store(&mut lanes) };
-        lanes
-    }
-}
-
-/// Rounds two rows of whole sixteens to `out[i] ≈ x[i] / scales[i]` with magnitudes up to `limit`;
-/// returns the scales.
-pub(crate) struct RoundRows<'a> {
-    pub(crate) x: [&'a [f32]; 2],
+/// Rounds rows of whole sixteens, all of one length, to `out[m, i] ≈ x[m, i] / scales[m]` with
+/// magnitudes up to `limit`.
+///
+/// The scales of all rows come first, then their integers: many rows hide how long a scale takes.
+pub(crate) struct RoundRows<'a, R> {
+    /// Whole pairs of rows.
+    pub(crate) x: &'a [R],
     pub(crate) limit: f32,
-    /// Neighbours in pairs; may be empty.
-    pub(crate) out: [&'a mut [Pair]; 2],
-    /// As many columns of the two rows side by side: `columns[k]` has integer k of both.
+    /// Rows at distance `out_step` with neighbours in pairs; or nothing.
+    pub(crate) out: &'a mut [Pair],
+    pub(crate) out_step: usize,
+    /// Two rows side by side, `n_columns` of them or nothing: element `k` of what begins at
+    /// `m / 2 · n_columns` has integer k of rows m and m + 1.
     pub(crate) columns: &'a mut [Pair],
+    pub(crate) n_columns: usize,
+    pub(crate) scales: &'a mut [f32],
 }
 
-impl RoundRows<'_> {
+impl<R: Row> RoundRows<'_, R> {
     /// # Panics
-    /// When the lengths do not agree.
-    pub(crate) fn run_on(self, isa: Isa) -> [f32; 2] {
-        let len = self.x[0].len();
-        assert!(len.is_multiple_of(LANES) && self.x[1].len() == len);
-        let is_whole = |out: &&mut [Pair]| 2 * out.len() == len || out.is_empty();
-        assert!(self.out.iter().all(is_whole) && self.out[0].len() == self.out[1].len());
-        assert!(self.columns.len() <= len && self.columns.len().is_multiple_of(LANES));
-        isa.run(self)
+    /// When an output is too short, or what should be whole is not.
+    pub(crate) fn run_on(self, isa: Isa) {
+        let (n_rows, n_chunks) = (self.x.len(), self.x.first().map_or(0, |x| x.n_chunks()));
+        assert!(n_rows <= ROUNDED_ROWS && n_rows.is_multiple_of(2) && n_rows <= self.scales.len());
+        assert!(self.x.iter().all(|x| x.n_chunks() == n_chunks));
+        assert!(self.n_columns <= n_chunks * LANES && self.n_columns.is_multiple_of(LANES));
+        isa.run(self);
     }
 }
 
-impl Kernel for RoundRows<'_> {
-    type Output = [f32; 2];
+impl<R: Row> Kernel for RoundRows<'_, R> {
+    type Output = ();
 
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) -> [f32; 2] {
-        let [first, second] = self.x.map(|x| x.as_chunks::<LANES>().0);
-        let [mut first_out, mut second_out] = self
-            .out
-            .map(|out| out.as_flattened_mut().as_chunks_mut::<LANES>().0.iter_mut());
-        let mut columns = self.columns.as_chunks_mut::<LANES>().0.iter_mut();
-        // SAFETY: passed on from the caller.
-        unsafe {
-            let mut most = [Most::<L>::none(); 2];
-            for (x, y) in first.iter().zip(second) {
-                most = [most[0].and(L::load(x)), most[1].and(L::load(y))];
-            }
-            let [(first_scale, a), (second_scale, b)] = [
-                scale(most[0].of_all(), self.limit),
-                scale(most[1].of_all(), self.limit),
-            ];
-            let (a, b) = (L::splat(a), L::splat(b));
-            for (x, y) in first.iter().zip(second) {
-                let (x, y) = (L::load(x).mul(a), L::load(y).mul(b));
-                if let (Some(x_out), Some(y_out)) = (first_out.next(), second_out.next()) {
-                    x.store_i16(x_out);
-                    y.store_i16(y_out);
+    unsafe fn run<L: Lanes>(mut self) {
+        let mut factors = [0.0; ROUNDED_ROWS];
+        for ((x, scale_out), factor) in self.x.iter().zip(self.scales).zip(&mut factors) {
+            // SAFETY: passed on from the caller.
+            let most = unsafe { most::<L>(*x) };
+            (*scale_out, *factor) = scale(most, self.limit);
+        }
+        for (i, pair) in self.x.as_chunks::<2>().0.iter().enumerate() {
+            let half = pair[0].n_chunks() * LANES / 2;
+            let factors = [factors[2 * i], factors[2 * i + 1]];
+            let columns = match &mut self.columns {
+                [] => &mut [],
+                columns => &mut columns[i * self.n_columns..][..self.n_columns],
+            };
+            let out = match &mut self.out {
+                [] => [[].as_mut_slice(), &mut []],
+                out => {
+                    let (first, second) = out[2 * i * self.out_step..].split_at_mut(self.out_step);
+                    [&mut first[..half], &mut second[..half]]
                 }
-                if let Some(columns) = columns.next() {
-                    L::store_pairs(x, y, columns);
-                }
-            }
-            [first_scale, second_scale]
+            };
+            // SAFETY: passed on from the caller.
+            unsafe { round_pair::<L>(*pair, factors, out, columns) };
         }
     }
+}
+
+/// The largest magnitude of a row.
+///
+/// # Safety
+/// The CPU has the instruction set of `L`.
+#[inline(always)]
+unsafe fn most<L: Lanes>(x: impl Row) -> f32 {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let mut most = L::splat(0.0);
+        for i in 0..x.n_chunks() {
+            most = most.most(x.chunk(i));
+        }
+        most.most_of_all()
+    }
+}
+
+/// Rounds two rows; the outputs are as long as the rows, or shorter.
+///
+/// # Safety
+/// The CPU has the instruction set of `L`.
+#[inline(always)]
+unsafe fn round_pair<L: Lanes>(
+    [x, y]: [impl Row; 2],
+    [a, b]: [f32; 2],
+    out: [&mut [Pair]; 2],
+    columns: &mut [Pair],
+) {
+    let columns = columns.as_chunks_mut::<LANES>().0;
+    let [(x_out, x_end), (y_out, y_end)] = out.map(|out| out.as_chunks_mut::<LANES>());
+    // Loops without a question in them, over 32 numbers where rows are stored.
+    let n_rows = x_out.len().min(y_out.len());
+    let n_both = n_rows.min(columns.len() / 2);
+    // SAFETY: promised by the caller.
+    unsafe {
+        for i in 0..n_both {
+            let (x, y) = (round_two::<L>(x, a, i), round_two::<L>(y, b, i));
+            L::store_i16(x, &mut x_out[i]);
+            L::store_i16(y, &mut y_out[i]);
+            L::store_pairs(x[0], y[0], &mut columns[2 * i]);
+            L::store_pairs(x[1], y[1], &mut columns[2 * i + 1]);
+        }
+        for i in n_both..n_rows {
+            L::store_i16(round_two(x, a, i), &mut x_out[i]);
+            L::store_i16(round_two(y, b, i), &mut y_out[i]);
+        }
+        for (row, factor, end) in [(x, a, x_end), (y, b, y_end)] {
+            if !end.is_empty() {
+                let (last, mut two) = (round::<L>(row, factor, 2 * n_rows), [[0; 2]; LANES]);
+                L::store_i16([last, last], &mut two);
+                end.copy_from_slice(&two[..end.len()]);
+            }
+        }
+        for (i, columns) in columns.iter_mut().enumerate().skip(2 * n_both) {
+            L::store_pairs(round(x, a, i), round(y, b, i), columns);
+        }
+    }
+}
+
+/// Sixteen `i` of a row times a factor, plus [`SHIFT`].
+///
+/// # Safety
+/// The CPU has the instruction set of `L`.
+#[inline(always)]
+unsafe fn round<L: Lanes>(row: impl Row, factor: f32, i: usize) -> L {
+    // SAFETY: promised by the caller.
+    unsafe { L::splat(SHIFT).fma(row.chunk(i), L::splat(factor)) }
+}
+
+/// Sixteens `2 · i` and `2 · i + 1`.
+///
+/// # Safety
+/// The CPU has the instruction set of `L`.
+#[inline(always)]
+unsafe fn round_two<L: Lanes>(row: impl Row, factor: f32, i: usize) -> [L; 2] {
+    // SAFETY: promised by the caller.
+    unsafe { [round(row, factor, 2 * i), round(row, factor, 2 * i + 1)] }
 }
 
 /// Rounds sixteen columns: `out[k / 2][l][k % 2] ≈ x[k, l] · weights[k] / scales[l]` with
@@ -192,21 +218,22 @@ impl Kernel for RoundColumns<'_> {
     unsafe fn run<L: Lanes>(self) {
         // SAFETY: passed on from the caller.
         unsafe {
-            let mut most = Most::<L>::none();
+            let (shift, mut most) = (L::splat(SHIFT), L::splat(0.0));
             for k in 0..self.n_rows {
-                most = most.and(self.row(k));
+                most = most.most(self.row(k));
             }
-            let (mut scales, mut factors) = ([0.0; LANES], most.get());
+            let (mut scales, mut factors) = ([0.0; LANES], [0.0; LANES]);
+            most.store(&mut factors);
             for (out, factor) in scales.iter_mut().zip(&mut factors) {
                 (*out, *factor) = scale(*factor, self.limit);
             }
             let factors = L::load(&factors);
             for k in (0..self.n_rows).step_by(2) {
-                let first = self.row::<L>(k).mul(factors);
+                let first = shift.fma(self.row(k), factors);
                 let second = if k + 1 < self.n_rows {
-                    self.row::<L>(k + 1).mul(factors)
+                    shift.fma(self.row(k + 1), factors)
                 } else {
-                    L::splat(0.0)
+                    shift
                 };
                 let mut pairs = [[0; 2]; LANES];
                 L::store_pairs(first, second, &mut pairs);
