@@ -1,5 +1,5 @@
-//! Floats as integers of a common scale: the nearest, halves to even, rounded once by the addition
-//! of [`SHIFT`].
+//! Floats as integers of a common scale: the nearest to the rounded product with its inverse, halves
+//! to even, by the addition of [`SHIFT`].
 
 use super::decoding::Row;
 use super::lanes::{LANES, Lanes, Pair, SHIFT};
@@ -20,6 +20,16 @@ fn scale(max: f32, limit: f32) -> (f32, f32) {
     } else {
         (max / limit, limit / max)
     }
+}
+
+/// `x · factor`, rounded, plus [`SHIFT`].
+///
+/// # Safety
+/// The CPU has the instruction set of `L`.
+#[inline(always)]
+unsafe fn shifted<L: Lanes>(x: L, factor: L) -> L {
+    // SAFETY: promised by the caller.
+    unsafe { x.mul(factor).add(L::splat(SHIFT)) }
 }
 
 /// Most rows of [`RoundRows`]: as many as attention decodes at a time.
@@ -151,7 +161,7 @@ unsafe fn round_pair<L: Lanes>(
 #[inline(always)]
 unsafe fn round<L: Lanes>(row: impl Row, factor: f32, i: usize) -> L {
     // SAFETY: promised by the caller.
-    unsafe { L::splat(SHIFT).fma(row.chunk(i), L::splat(factor)) }
+    unsafe { shifted(row.chunk::<L>(i), L::splat(factor)) }
 }
 
 /// Sixteens `2 · i` and `2 · i + 1`.
@@ -218,7 +228,7 @@ impl Kernel for RoundColumns<'_> {
     unsafe fn run<L: Lanes>(self) {
         // SAFETY: passed on from the caller.
         unsafe {
-            let (shift, mut most) = (L::splat(SHIFT), L::splat(0.0));
+            let mut most = L::splat(0.0);
             for k in 0..self.n_rows {
                 most = most.most(self.row(k));
             }
@@ -229,11 +239,11 @@ impl Kernel for RoundColumns<'_> {
             }
             let factors = L::load(&factors);
             for k in (0..self.n_rows).step_by(2) {
-                let first = shift.fma(self.row(k), factors);
+                let first = shifted(self.row(k), factors);
                 let second = if k + 1 < self.n_rows {
-                    shift.fma(self.row(k + 1), factors)
+                    shifted(self.row(k + 1), factors)
                 } else {
-                    shift
+                    L::splat(SHIFT)
                 };
                 let mut pairs = [[0; 2]; LANES];
                 L::store_pairs(first, second, &mut pairs);

@@ -34,15 +34,14 @@ fn rows_are_rounded_alike_on_every_instruction_set() {
             for (m, (x, max)) in x.iter().zip(MAX).enumerate() {
                 assert_eq!(scales[m].to_bits(), (max / LIMIT).to_bits(), "{isa:?}");
                 for (k, x) in x.iter().enumerate() {
-                    // Both factors have 24 bits: the product of doubles is exact.
-                    let wanted = (f64::from(*x) * f64::from(LIMIT / max)).round_ties_even();
+                    let wanted = (x * (LIMIT / max)).round_ties_even();
                     if is_stored {
                         let got = out[m * step..].as_flattened()[k];
-                        assert_eq!(f64::from(got), wanted, "{isa:?} {len} {n_columns}");
+                        assert_eq!(f32::from(got), wanted, "{isa:?} {len} {n_columns}");
                     }
                     if k < n_columns {
                         let got = columns[m / 2 * n_columns + k][m % 2];
-                        assert_eq!(f64::from(got), wanted, "{isa:?} {len} {n_columns}");
+                        assert_eq!(f32::from(got), wanted, "{isa:?} {len} {n_columns}");
                     }
                 }
                 if is_stored {
@@ -116,13 +115,12 @@ fn columns_are_rounded_in_pairs_of_rows() {
                     assert_eq!(scale.to_bits(), (max / LIMIT).to_bits());
                     for k in 0..n_rows.next_multiple_of(2) {
                         let wanted = if k < n_rows {
-                            let factor = f64::from(LIMIT / max);
-                            (f64::from(weighted(k, l)) * factor).round_ties_even()
+                            (weighted(k, l) * (LIMIT / max)).round_ties_even()
                         } else {
                             0.0
                         };
                         let got = out[k / 2 * stride + l][k % 2];
-                        assert_eq!(f64::from(got), wanted, "{isa:?} {n_rows} rows: {k}, {l}");
+                        assert_eq!(f32::from(got), wanted, "{isa:?} {n_rows} rows: {k}, {l}");
                     }
                 }
             }
