@@ -120,10 +120,8 @@ impl<'a> LatentCache<'a> {
             block_len, bytes, ..
         } = *self;
         let row_bytes = self.shape.row_bytes();
-        let (first, end) = (
-            positions.start / block_len,
-            positions.end.div_ceil(block_len),
-        );
+        let first = positions.start / block_len;
+        let end = positions.end.div_ceil(block_len);
         let blocks = &self.block_tables[table + first..table + end];
         let starts = (first * block_len..).step_by(block_len);
         let pieces = blocks.iter().zip(starts).map(move |(block, start)| {

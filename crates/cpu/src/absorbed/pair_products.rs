@@ -12,8 +12,8 @@ use perigee_quant::QuantKind;
 
 use super::split::{Products, States, TASK_HEADS, TASK_TOKENS, TILE_LEN};
 use crate::simd::{
-    F16Row, Isa, LANES, Pair, PairProduct, Q8Row, RoundColumns, RoundRows, Row, Start, as_pairs,
-    pack_rows, take_parts,
+    F16Row, Isa, LANES, Pair, PairProduct, Q8Row, ROUNDED_ROWS, RoundColumns, RoundRows, Row,
+    Start, as_pairs, pack_rows, take_parts,
 };
 use crate::{LatentCache, LatentShape};
 
@@ -22,6 +22,8 @@ use crate::{LatentCache, LatentShape};
 const ROW_LIMIT: f32 = 2047.0;
 const WEIGHT_LIMIT: f32 = 8191.0;
 const _: () = assert!(TILE_LEN as i64 * ROW_LIMIT as i64 * WEIGHT_LIMIT as i64 <= i32::MAX as i64);
+/// A tile is rounded at once.
+const _: () = assert!(TILE_LEN <= ROUNDED_ROWS);
 /// Columns of a row whose products are summed as integers: all of Kimi's c̃, so that scores are written
 /// once. The queries come from the second-level cache then, which costs less than to add to scores.
 const CHUNK_LEN: usize = 512;

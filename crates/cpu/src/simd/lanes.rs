@@ -83,7 +83,7 @@ pub(crate) fn f16_value(bits: u16) -> f32 {
     f32::from_bits(sign | value)
 }
 
-/// What [`Lanes::store_i16`] stores.
+/// What [`Lanes::store_i16`] stores of a lane.
 #[inline(always)]
 fn low_half(x: f32) -> i16 {
     x.to_bits() as i16
