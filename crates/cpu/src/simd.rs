@@ -34,6 +34,8 @@ mod lanes;
 mod lanes_x86;
 mod packing;
 mod pair_product;
+#[cfg(target_arch = "x86_64")]
+mod pair_tiles;
 mod product;
 mod rounding;
 mod row_blocks;

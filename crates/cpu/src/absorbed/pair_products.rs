@@ -29,6 +29,13 @@ const _: () = assert!(TILE_LEN <= ROUNDED_ROWS);
 const CHUNK_LEN: usize = 512;
 const _: () = assert!(CHUNK_LEN as i64 * (ROW_LIMIT * ROW_LIMIT) as i64 <= i32::MAX as i64);
 
+/// What the larger of two products needs: scores of rows with queries, and heads' sums of rows.
+const PLANES_LEN: usize = {
+    let scores = PairProduct::planes_len(TILE_LEN, CHUNK_LEN / 2);
+    let sums = PairProduct::planes_len(TASK_HEADS, TILE_LEN / 2);
+    if scores > sums { scores } else { sums }
+};
+
 /// See the module.
 pub(super) struct PairProducts<'s> {
     shape: &'s LatentShape,
@@ -52,6 +59,8 @@ pub(super) struct PairProducts<'s> {
     shrink: &'s mut [f32],
     /// Packed queries, `[16, padded_len]`.
     floats: &'s mut [f32],
+    /// The tile's rows, or the weights, as tiles of bytes.
+    planes: &'s mut [Pair],
 }
 
 impl<'s> PairProducts<'s> {
@@ -59,12 +68,14 @@ impl<'s> PairProducts<'s> {
         let padded_len = shape.padded_len();
         let queries = TASK_TOKENS * TASK_HEADS * (padded_len / 2 + 2);
         let tile = TILE_LEN * (padded_len / 2 + 2) + TILE_LEN / 2 * shape.kv_lora_rank;
-        queries + tile + (TILE_LEN + TILE_LEN / 2 + 2) * TASK_HEADS + LANES * padded_len
+        let lanes = (TILE_LEN + TILE_LEN / 2 + 2) * TASK_HEADS;
+        PLANES_LEN + queries + tile + lanes + LANES * padded_len
     }
 
     pub(super) fn new(shape: &'s LatentShape, scratch: &'s mut [f32]) -> Self {
         let padded_len = shape.padded_len();
         let lens = [
+            PLANES_LEN,
             TASK_TOKENS * TASK_HEADS * padded_len / 2,
             TASK_TOKENS * TASK_HEADS * 2,
             TILE_LEN * padded_len / 2,
@@ -77,6 +88,7 @@ impl<'s> PairProducts<'s> {
             LANES * padded_len,
         ];
         let [
+            planes,
             q,
             q_scales,
             tile,
@@ -100,6 +112,7 @@ impl<'s> PairProducts<'s> {
             weight_scales,
             shrink,
             floats,
+            planes: as_pairs(planes),
         }
     }
 
@@ -217,6 +230,7 @@ impl Products for PairProducts<'_> {
                     start,
                     out: self.scores,
                     out_row_block: (n_lanes, LANES),
+                    planes: self.planes,
                 }
                 .run_on(isa);
                 start = Start::Out;
@@ -237,6 +251,7 @@ impl Products for PairProducts<'_> {
             start: states.start(self.shrink),
             out: states.partial.values,
             out_row_block: (rank, LANES),
+            planes: self.planes,
         }
         .run_on(isa);
     }

@@ -90,7 +90,7 @@ impl Products for FloatProducts<'_> {
         }
     }
 
-    fn score(&self, isa: Isa, group: usize, n_lanes: usize, scores: &mut [f32]) {
+    fn score(&mut self, isa: Isa, group: usize, n_lanes: usize, scores: &mut [f32]) {
         let dim = self.dim;
         let q = &self.q[group * GROUP * dim.key_len()..];
         // Keys without position, then with.

@@ -47,6 +47,8 @@ pub(super) struct PairProducts<'s> {
     weight_scales: &'s mut [f32],
     /// `[value]`: what sums of values are multiplied by, their scales being in the weights.
     ones: &'s mut [f32],
+    /// Latents, keys or values as tiles of bytes.
+    planes: &'s mut [Pair],
 }
 
 /// Blocks of sixteen lanes with `n_steps` steps each, `[n_blocks, n_steps / 2, 16]`.
@@ -155,9 +157,11 @@ impl<'s> PairProducts<'s> {
         shape.is_whole_sixteens() && lens.iter().all(|len| len.is_multiple_of(LANES))
     }
 
-    fn lens(dim: &Dimensions) -> [usize; 12] {
+    fn lens(dim: &Dimensions) -> [usize; 13] {
         let n_tokens = MAX_GROUPS * GROUP;
+        let most_rows = CHUNK_LEN.max(dim.value);
         [
+            PairProduct::planes_len(most_rows, STEPS.max(CHUNK_LEN) / 2),
             Blocks::scratch_len(dim.key_lanes, dim.rank),
             Blocks::scratch_len(dim.value_lanes, dim.rank),
             Blocks::scratch_len(n_tokens, dim.nope),
@@ -180,6 +184,7 @@ impl<'s> PairProducts<'s> {
     pub(super) fn new(dim: &'s Dimensions, scratch: &'s mut [f32]) -> Self {
         let parts = take_parts(scratch, Self::lens(dim));
         let [
+            planes,
             key_weights,
             value_weights,
             q,
@@ -208,6 +213,7 @@ impl<'s> PairProducts<'s> {
             weights: as_pairs(weights),
             weight_scales,
             ones,
+            planes: as_pairs(planes),
         }
     }
 }
@@ -219,6 +225,7 @@ fn multiply(
     (n_rows, n_lanes): (usize, usize),
     mut start: Start<'_>,
     out: &mut [f32],
+    planes: &mut [Pair],
 ) {
     let half = rows.len / 2;
     let block_len = half * LANES;
@@ -236,6 +243,7 @@ fn multiply(
             start,
             out,
             out_row_block: (n_lanes, LANES),
+            planes,
         }
         .run_on(isa);
         start = Start::Out;
@@ -279,7 +287,8 @@ impl Products for PairProducts<'_> {
             (&self.value_weights, &mut self.values, dim.value_lanes, true),
         ] {
             let factors = (&self.latents, weights, 0);
-            multiply(isa, factors, (n_rows, n_lanes), Start::Zero, self.floats);
+            let (size, floats) = ((n_rows, n_lanes), &mut *self.floats);
+            multiply(isa, factors, size, Start::Zero, floats, self.planes);
             let source = Source {
                 floats: self.floats,
                 n_rows,
@@ -290,12 +299,15 @@ impl Products for PairProducts<'_> {
         }
     }
 
-    fn score(&self, isa: Isa, group: usize, n_lanes: usize, scores: &mut [f32]) {
+    fn score(&mut self, isa: Isa, group: usize, n_lanes: usize, scores: &mut [f32]) {
         let size = (scores.len() / n_lanes, n_lanes);
         let block = group * GROUP / LANES;
-        let (keys, ropes) = (&self.keys, &self.ropes);
-        multiply(isa, (keys, &self.q, block), size, Start::Zero, scores);
-        multiply(isa, (ropes, &self.q_rope, block), size, Start::Out, scores);
+        for (factors, start) in [
+            ((&self.keys, &self.q, block), Start::Zero),
+            ((&self.ropes, &self.q_rope, block), Start::Out),
+        ] {
+            multiply(isa, factors, size, start, scores, self.planes);
+        }
     }
 
     fn add_values(&mut self, isa: Isa, weights: &[f32], shrink: &[f32], sums: &mut [f32]) {
@@ -328,6 +340,7 @@ impl Products for PairProducts<'_> {
             start: Start::Lanes(shrink),
             out: sums,
             out_row_block: (LANES, dim.value * LANES),
+            planes: self.planes,
         }
         .run_on(isa);
     }

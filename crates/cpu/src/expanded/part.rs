@@ -36,7 +36,7 @@ pub(super) trait Products {
     fn expand(&mut self, isa: Isa, latents: &[f32]);
 
     /// `scores: [n_rows, n_lanes]` of the first rows with the queries of a group.
-    fn score(&self, isa: Isa, group: usize, n_lanes: usize, scores: &mut [f32]);
+    fn score(&mut self, isa: Isa, group: usize, n_lanes: usize, scores: &mut [f32]);
 
     /// `sums: [lanes / 16, value, 16]`, times `shrink` per lane, plus the values of the first rows
     /// times their weights `[n_rows, n_lanes]`.

@@ -7,6 +7,8 @@ use super::kernels::{Kernel, kernel, tile_kernel};
 use super::tiles::TilePanel;
 use crate::matrix::Order;
 use crate::noise::noise;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use crate::simd::amx::emulator::has_tiles;
 use crate::simd::isa::Isa;
 use crate::{Activations, Stack};
 
@@ -253,13 +255,6 @@ fn many_tokens_give_the_same_bits_on_every_instruction_set() {
             }
         }
     }
-}
-
-/// Sees to emulated tiles where the machine has none. Beside tiles there is always AVX-512.
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-fn has_tiles() -> bool {
-    crate::simd::amx::emulator::install();
-    Isa::Avx512.is_supported()
 }
 
 /// Floats of scratch memory that suffice for a panel of as many rows, and for no more tiles.

@@ -81,7 +81,7 @@ impl Configured {
     ///
     /// # Safety
     /// The CPU has tiles and the process may use them; `depth` is a multiple of 4 up to 64.
-    unsafe fn new(depth: usize) -> Self {
+    pub(super) unsafe fn new(depth: usize) -> Self {
         let mut config = Config {
             palette: 1,
             start_row: 0,
@@ -209,6 +209,57 @@ impl Tiles for Avx512 {
     }
 }
 
+/// Sums of products of 16-bit integers `256 · high + low`, high bytes signed: `c` gets 16 rows of
+/// `Σ high · high`, of `Σ high · low + low · high` and of `Σ low · low`, over `n_steps` of 64 columns, at least one.
+/// For every step `a` has 16 rows of 64 high bytes, then those of low ones; `b` likewise 16 quads.
+///
+/// # Safety
+/// The CPU has tiles that the process may use, and `tiles` were made for 64 columns on this thread; the
+/// pointers are good for that much.
+#[inline(always)]
+pub(super) unsafe fn multiply_planes(
+    _tiles: &Configured,
+    a: *const u8,
+    b: *const u8,
+    n_steps: usize,
+    c: *mut i32,
+) {
+    debug_assert!(n_steps > 0);
+    // SAFETY: promised by the caller.
+    unsafe {
+        asm!(
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "2:",
+            "tileloadd tmm6, [{b} + {row}]",
+            "tileloadd tmm4, [{a} + {row}]",
+            "tileloadd tmm7, [{b} + {row} + 1024]",
+            "tileloadd tmm5, [{a} + {row} + 1024]",
+            // The two that add to the same tile are as far apart as they can be.
+            "tdpbsud tmm1, tmm4, tmm7",
+            "tdpbssd tmm0, tmm4, tmm6",
+            "tdpbuud tmm2, tmm5, tmm7",
+            "tdpbusd tmm1, tmm5, tmm6",
+            "add {a}, 2048",
+            "add {b}, 2048",
+            "dec {n}",
+            "jnz 2b",
+            "tilestored [{c} + {row}], tmm0",
+            "tilestored [{c} + {row} + 1024], tmm1",
+            "tilestored [{c} + {row} + 2048], tmm2",
+            a = inout(reg) a => _,
+            b = inout(reg) b => _,
+            c = in(reg) c,
+            n = inout(reg) n_steps => _,
+            row = in(reg) usize::from(ROW_BYTES),
+            out("tmm0") _, out("tmm1") _, out("tmm2") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        );
+    }
+}
+
 /// Multiplies `rounds` times what is in the first-level cache, and returns how many products that
 /// were.
 ///
@@ -233,26 +284,36 @@ pub(crate) unsafe fn peak(rounds: usize) -> usize {
     rounds * N_STEPS * 4 * 16 * 16 * 64
 }
 
-/// Whether a small product comes out right: machines that claim to have tiles are few, and each is
-/// asked once.
+/// Whether small products of all kinds come out right: machines that claim to have tiles are few, and
+/// each is asked once.
 fn multiplies_right() -> bool {
-    let a: [i8; 2 * TILE] = std::array::from_fn(|i| (i * 7 % 251) as u8 as i8);
-    let b: [i8; 2 * TILE] = std::array::from_fn(|i| (i * 11 % 241) as u8 as i8);
-    let mut c = [0; TILE];
+    const QUARTER: usize = TILE / 4;
+    let a: [u8; 2 * TILE] = std::array::from_fn(|i| (i * 7 % 251) as u8);
+    let b: [u8; 2 * TILE] = std::array::from_fn(|i| (i * 11 % 241) as u8);
+    let (mut twice, mut planes) = ([0; 4 * QUARTER], [0; 3 * QUARTER]);
     // SAFETY: the CPU has tiles and the process may use them, checked by the caller; the operands
     // are of one step.
     unsafe {
         let tiles = Configured::new(ROW_BYTES.into());
-        Avx512::multiply_twice(&tiles, (a.as_ptr(), 0), b.as_ptr(), 1, c.as_mut_ptr());
+        let signed = (a.as_ptr().cast(), 0);
+        Avx512::multiply_twice(&tiles, signed, b.as_ptr().cast(), 1, twice.as_mut_ptr());
+        multiply_planes(&tiles, a.as_ptr(), b.as_ptr(), 1, planes.as_mut_ptr());
     }
-    (0..TILE).all(|at| {
-        let (product, m, n) = (at / 256, at / 16 % 16, at % 16);
-        let row = &a[product / 2 * TILE + 64 * m..][..64];
-        let product = row.iter().enumerate().map(|(k, a)| {
-            let b = b[product % 2 * TILE + k / 4 * 64 + 4 * n + k % 4];
-            i32::from(*a) * i32::from(b)
-        });
-        product.sum::<i32>() == c[at]
+    let signed = |byte: u8| i32::from(byte as i8);
+    let unsigned = |byte: u8| i32::from(byte);
+    // The sum at `at` of the product of a tile of each.
+    let sum = |i: usize, j: usize, at: usize, of_a: fn(u8) -> i32, of_b: fn(u8) -> i32| -> i32 {
+        let (m, n) = (at / 16, at % 16);
+        let row = a[i * TILE + 64 * m..][..64].iter().enumerate();
+        row.map(|(k, a)| of_a(*a) * of_b(b[j * TILE + k / 4 * 64 + 4 * n + k % 4]))
+            .sum()
+    };
+    (0..QUARTER).all(|at| {
+        let ss = |i, j| sum(i, j, at, signed, signed);
+        let mixed = sum(0, 1, at, signed, unsigned) + sum(1, 0, at, unsigned, signed);
+        let expected = [ss(0, 0), mixed, sum(1, 1, at, unsigned, unsigned)];
+        (0..4).all(|product| twice[product * QUARTER + at] == ss(product / 2, product % 2))
+            && (0..3).all(|kind| planes[kind * QUARTER + at] == expected[kind])
     })
 }
 

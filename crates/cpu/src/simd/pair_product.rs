@@ -1,8 +1,14 @@
 //! [`Product`](super::Product) of integers of 16 bits: two steps at a time, sums exact.
 
 use super::lanes::{LANES, Lanes, Pair};
+#[cfg(target_arch = "x86_64")]
+use super::pair_tiles;
 use super::product::Start;
 use super::{Isa, Kernel};
+
+/// Rows of a tile, and pairs of a row of one that has a byte of each integer.
+pub(super) const TILE_ROWS: usize = 16;
+pub(super) const TILE_PAIRS: usize = 32;
 
 /// `out[m, n] = start + Σ_k a[m, k] · b[k, n] · row_scales[m] · lane_scales[n]`, where a pair of
 /// steps is one `k` and a product that of pairs. The sum must stay within i32, or it wraps; it is
@@ -30,16 +36,37 @@ pub(crate) struct PairProduct<'a> {
     pub(crate) out: &'a mut [f32],
     /// Distance of rows, and of blocks of lanes, in `out`.
     pub(crate) out_row_block: (usize, usize),
+    /// Memory for tiles, [`planes_len`](Self::planes_len); where there is less, there are no tiles.
+    pub(crate) planes: &'a mut [Pair],
 }
 
 impl PairProduct<'_> {
+    /// What tiles need as memory for `a`, whatever it holds.
+    pub(crate) const fn planes_len(n_rows: usize, n_pairs: usize) -> usize {
+        n_rows.next_multiple_of(TILE_ROWS) * n_pairs.next_multiple_of(TILE_PAIRS)
+    }
+
     /// # Panics
     /// When an operand is too short, or lanes are no whole sixteens.
-    pub(crate) fn run_on(self, isa: Isa) {
-        assert!(self.n_lanes.is_multiple_of(LANES));
+    pub(crate) fn run_on(mut self, isa: Isa) {
         if self.n_rows == 0 || self.n_lanes == 0 {
             return;
         }
+        self.check();
+        #[cfg(target_arch = "x86_64")]
+        if isa == Isa::Amx && pair_tiles::suit(&self) {
+            assert!(isa.is_usable());
+            // SAFETY: the CPU has tiles, and the product suits them; operands are long enough.
+            unsafe { pair_tiles::run(&mut self) };
+            return;
+        }
+        isa.run(Checked(self));
+    }
+
+    /// # Panics
+    /// When an operand is too short, or lanes are no whole sixteens.
+    fn check(&self) {
+        assert!(self.n_lanes.is_multiple_of(LANES));
         let lanes = |block| (self.n_lanes / LANES - 1) * block + LANES - 1;
         let (rows, pairs) = (self.n_rows - 1, self.n_pairs.saturating_sub(1));
         let (a_row, a_step) = self.a_row_step;
@@ -58,7 +85,6 @@ impl PairProduct<'_> {
             Start::Rows(factors) => assert!(self.n_rows <= factors.len()),
             Start::Lanes(factors) => assert!(self.n_lanes <= factors.len()),
         }
-        isa.run(Checked(self));
     }
 }
 
@@ -117,7 +143,7 @@ unsafe fn columns<L: Lanes, const W: usize>(product: &mut PairProduct<'_>, block
 ///
 /// # Safety
 /// The CPU has the instruction set of `L`; the lanes and `M` rows from `row` exist in operands of
-/// the length that [`PairProduct::run_on`] asserts.
+/// the length that [`PairProduct::check`] asserts.
 #[inline(always)]
 unsafe fn sums<L: Lanes, const M: usize, const W: usize>(
     product: &mut PairProduct<'_>,
@@ -126,7 +152,6 @@ unsafe fn sums<L: Lanes, const M: usize, const W: usize>(
 ) {
     let (a_row, a_step) = product.a_row_step;
     let (b_step, b_block) = product.b_step_block;
-    let (out_row, out_block) = product.out_row_block;
     // SAFETY: the elements of the rows, steps and lanes named are inside (promised by the
     // caller), and a `Pair` may lie anywhere.
     unsafe {
@@ -144,31 +169,46 @@ unsafe fn sums<L: Lanes, const M: usize, const W: usize>(
             a = a.wrapping_add(a_step);
             b = b.wrapping_add(b_step);
         }
+        for m in 0..M {
+            for w in 0..W {
+                finish::<L>(product, (row + m, block + w), sums[m][w]);
+            }
+        }
+    }
+}
+
+/// Writes what the sums of a row and of the lanes of a block give.
+///
+/// # Safety
+/// The CPU has the instruction set of `L`; the row and the block exist in operands of the length that
+/// [`PairProduct::check`] asserts.
+#[inline(always)]
+pub(super) unsafe fn finish<L: Lanes>(
+    product: &mut PairProduct<'_>,
+    (row, block): (usize, usize),
+    sums: L::Ints,
+) {
+    let (out_row, out_block) = product.out_row_block;
+    let lane = block * LANES;
+    // SAFETY: promised by the caller.
+    unsafe {
         let out = product
             .out
             .as_mut_ptr()
             .add(row * out_row + block * out_block);
-        for m in 0..M {
-            let row_scale = L::splat(product.row_scales[row + m]);
-            for w in 0..W {
-                let out = &mut *out.add(m * out_row + w * out_block).cast::<[f32; LANES]>();
-                let lane = (block + w) * LANES;
-                let start = match product.start {
-                    Start::Zero => L::splat(0.0),
-                    Start::Out => L::load(out),
-                    Start::Rows(factors) => L::load(out).mul(L::splat(factors[row + m])),
-                    Start::Lanes(factors) => {
-                        L::load(out).mul(L::load(&*factors.as_ptr().add(lane).cast()))
-                    }
-                };
-                let scaled = L::from_ints(sums[m][w]).mul(row_scale);
-                let sum = match product.lane_scales {
-                    Some(scales) => start.fma(scaled, L::load(&*scales.as_ptr().add(lane).cast())),
-                    None => start.add(scaled),
-                };
-                sum.store(out);
-            }
-        }
+        let out = &mut *out.cast::<[f32; LANES]>();
+        let start = match product.start {
+            Start::Zero => L::splat(0.0),
+            Start::Out => L::load(out),
+            Start::Rows(factors) => L::load(out).mul(L::splat(factors[row])),
+            Start::Lanes(factors) => L::load(out).mul(L::load(&*factors.as_ptr().add(lane).cast())),
+        };
+        let scaled = L::from_ints(sums).mul(L::splat(product.row_scales[row]));
+        let sum = match product.lane_scales {
+            Some(scales) => start.fma(scaled, L::load(&*scales.as_ptr().add(lane).cast())),
+            None => start.add(scaled),
+        };
+        sum.store(out);
     }
 }
 

@@ -30,8 +30,14 @@ thread_local! {
     };
 }
 
-/// From now on tiles can be used in this process; those of the machine, if it has them.
-pub(crate) fn install() {
+/// Whether tiles can be used in this process from now on: those of the machine, or emulated ones where
+/// there is AVX-512, as there always is beside tiles.
+pub(crate) fn has_tiles() -> bool {
+    install();
+    crate::simd::Isa::Avx512.is_supported()
+}
+
+fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         if super::is_available() {
@@ -96,8 +102,11 @@ unsafe fn run(state: &mut State, at: *const u8, registers: &[libc::greg_t]) -> O
                     assert!(state.shapes[first].0 > 0, "a configured tile");
                     state.tiles[first] = [[0; 64]; 16];
                 }
-                // TDPBSSD
-                (0x5E, 3) => state.multiply(first, usize::from(second), third),
+                // TDPBUUD, TDPBUSD, TDPBSUD and TDPBSSD
+                (0x5E, _) => {
+                    let are_signed = [prefix & 2 != 0, prefix & 1 != 0];
+                    state.multiply(first, (usize::from(second), third), are_signed);
+                }
                 _ => return None,
             }
             return Some(5);
@@ -192,7 +201,11 @@ impl State {
     }
 
     /// `c[m][n] += Σ_k a[m][k] · b[k / 4][4 n + k mod 4]`.
-    fn multiply(&mut self, c: usize, a: usize, b: usize) {
+    fn multiply(&mut self, c: usize, (a, b): (usize, usize), are_signed: [bool; 2]) {
+        let value = |byte: u8, is_signed| match is_signed {
+            true => i32::from(byte as i8),
+            false => i32::from(byte),
+        };
         let ((depth, n_rows), (row_bytes, n_quads)) = (self.shapes[a], self.shapes[b]);
         assert_eq!((row_bytes, n_rows), self.shapes[c]);
         assert_eq!(depth, 4 * n_quads);
@@ -204,8 +217,8 @@ impl State {
                 bytes.copy_from_slice(&self.tiles[c][m][4 * n..4 * n + 4]);
                 let mut sum = i32::from_le_bytes(bytes);
                 for k in 0..depth {
-                    let product = i32::from(self.tiles[a][m][k] as i8)
-                        * i32::from(self.tiles[b][k / 4][4 * n + k % 4] as i8);
+                    let product = value(self.tiles[a][m][k], are_signed[0])
+                        * value(self.tiles[b][k / 4][4 * n + k % 4], are_signed[1]);
                     sum = sum.wrapping_add(product);
                 }
                 self.tiles[c][m][4 * n..4 * n + 4].copy_from_slice(&sum.to_le_bytes());

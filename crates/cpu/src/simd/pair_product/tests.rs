@@ -40,10 +40,12 @@ fn as_stated(product: &PairProduct<'_>) -> Vec<f32> {
     out
 }
 
+/// Rows, lanes and pairs.
+type Shape = (usize, usize, usize);
+
 #[test]
 fn products_are_the_stated_sums_on_every_instruction_set() {
-    let factors = noise(64, 4);
-    for (n_rows, n_lanes, n_pairs) in [
+    for shape in [
         (1, 16, 0),
         (1, 16, 1),
         (3, 48, 5),
@@ -51,49 +53,93 @@ fn products_are_the_stated_sums_on_every_instruction_set() {
         (15, 64, 33),
         (64, 16, 256),
     ] {
-        // Magnitudes as in attention: the sums nearly fill 32 bits.
-        let a = pairs(n_rows * (n_pairs + 1), 2047.0, 1);
-        let b = pairs(n_pairs * n_lanes, 2047.0, 2);
-        let (row_scales, lane_scales) = (noise(n_rows, 5), noise(n_lanes, 6));
-        let before = noise(n_rows * n_lanes, 3);
-        let starts = [
-            Start::Zero,
-            Start::Out,
-            Start::Rows(&factors),
-            Start::Lanes(&factors),
-        ];
-        for (i, start) in starts.into_iter().enumerate() {
-            let (b_step_block, out_row_block) = if i % 2 == 0 {
-                ((LANES, n_pairs * LANES), (LANES, n_rows * LANES))
-            } else {
-                ((n_lanes, LANES), (n_lanes, LANES))
-            };
-            let mut want = None;
+        for_products_of(shape, |product, want, case| {
             for isa in Isa::available() {
-                let mut out = before.clone();
-                let product = PairProduct {
-                    n_rows,
-                    n_pairs,
-                    n_lanes,
-                    a: &a,
-                    a_row_step: if i / 2 == 0 {
-                        (1, n_rows)
-                    } else {
-                        (n_pairs + 1, 1)
-                    },
-                    b: &b,
-                    b_step_block,
-                    row_scales: &row_scales,
-                    lane_scales: (i != 1).then_some(&lane_scales[..]),
-                    start,
-                    out: &mut out,
-                    out_row_block,
-                };
-                let want = want.get_or_insert_with(|| as_stated(&product));
-                product.run_on(isa);
-                let shape = (n_rows, n_lanes, n_pairs, i);
-                assert_eq!(bits(&out), bits(want), "{isa:?} {shape:?}");
+                let mut out = product.out.to_vec();
+                product.with_out(&mut out).run_on(isa);
+                assert_eq!(bits(&out), bits(want), "{isa:?} {shape:?} {case}");
             }
+        });
+    }
+}
+
+/// By the machine's tiles or emulated ones.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[test]
+fn products_by_tiles_are_the_stated_sums() {
+    if !crate::simd::amx::emulator::has_tiles() {
+        return;
+    }
+    for shape in [(32, 16, 32), (18, 48, 45), (64, 32, 64), (128, 64, 256)] {
+        let (n_rows, _, n_pairs) = shape;
+        let mut planes = vec![[-1; 2]; PairProduct::planes_len(n_rows, n_pairs)];
+        for_products_of(shape, |product, want, case| {
+            let mut out = product.out.to_vec();
+            let mut product = product.with_out(&mut out);
+            assert!(!pair_tiles::suit(&product), "there is no memory for tiles");
+            product.planes = &mut planes;
+            assert!(pair_tiles::suit(&product));
+            product.check();
+            // SAFETY: there are tiles, which the product suits; operands are long enough.
+            unsafe { pair_tiles::run(&mut product) };
+            assert_eq!(bits(&out), bits(want), "{shape:?} {case}");
+        });
+    }
+}
+
+/// Products in all ways that operands can lie and sums can start, with what they should give.
+fn for_products_of(
+    (n_rows, n_lanes, n_pairs): Shape,
+    mut body: impl FnMut(&PairProduct<'_>, &[f32], usize),
+) {
+    let factors = noise(n_rows.max(n_lanes), 4);
+    // Magnitudes as in attention: the sums nearly fill 32 bits.
+    let a = pairs(n_rows * (n_pairs + 1), 2047.0, 1);
+    let b = pairs(n_pairs * n_lanes, 2047.0, 2);
+    let (row_scales, lane_scales) = (noise(n_rows, 5), noise(n_lanes, 6));
+    let starts = [
+        Start::Zero,
+        Start::Out,
+        Start::Rows(&factors),
+        Start::Lanes(&factors),
+    ];
+    for (case, start) in starts.into_iter().enumerate() {
+        let mut out = noise(n_rows * n_lanes, 3);
+        let (b_step_block, out_row_block) = if case % 2 == 0 {
+            ((LANES, n_pairs * LANES), (LANES, n_rows * LANES))
+        } else {
+            ((n_lanes, LANES), (n_lanes, LANES))
+        };
+        let product = PairProduct {
+            n_rows,
+            n_pairs,
+            n_lanes,
+            a: &a,
+            a_row_step: if case / 2 == 0 {
+                (1, n_rows)
+            } else {
+                (n_pairs + 1, 1)
+            },
+            b: &b,
+            b_step_block,
+            row_scales: &row_scales,
+            lane_scales: (case != 1).then_some(&lane_scales[..]),
+            start,
+            out: &mut out,
+            out_row_block,
+            planes: &mut [],
+        };
+        body(&product, &as_stated(&product), case);
+    }
+}
+
+impl PairProduct<'_> {
+    /// The same to other memory.
+    fn with_out<'a>(&'a self, out: &'a mut [f32]) -> PairProduct<'a> {
+        PairProduct {
+            out,
+            planes: &mut [],
+            ..*self
         }
     }
 }
