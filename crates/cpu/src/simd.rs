@@ -47,7 +47,7 @@ pub(crate) use lanes::{LANES, Lanes, Pair, sum_tree};
 pub(crate) use packing::pack_rows;
 pub(crate) use pair_product::PairProduct;
 pub(crate) use product::{Product, Start};
-pub(crate) use rounding::{ROUNDED_ROWS, RoundColumns, RoundRows};
+pub(crate) use rounding::{ROUNDED_ROWS, RoundColumns, RoundRows, most, round_bytes};
 pub(crate) use row_blocks::{BLOCK, Panel, accumulate_rows, dot_rows};
 
 impl Isa {

@@ -5,8 +5,7 @@ use std::array::from_fn;
 use perigee_quant::packed::Form;
 
 use crate::Workers;
-use crate::simd::LINE;
-use crate::simd::isa::Isa;
+use crate::simd::{Isa, Kernel, LANES, LINE, Lanes, most, round_bytes};
 
 /// Activations that are rounded by one thread rather than by waking the others.
 const ALONE: usize = 32 << 10;
@@ -126,31 +125,79 @@ impl Rounded {
 /// # Panics
 /// As [`Form::quantize`], and when the CPU does not have the instruction set.
 pub(crate) fn quantize(isa: Isa, form: &Form, x: &[f32], out: &mut [u8]) {
-    assert!(isa.is_usable());
+    assert!(x.len().is_multiple_of(form.block_len) && out.len() == form.row_bytes(x.len()));
     match isa {
         Isa::Scalar => form.quantize(x, out),
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the CPU has the instruction set.
-        Isa::Avx2 | Isa::AvxVnni => unsafe { x86::avx2(form, x, out) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the CPU has the instruction set.
-        Isa::Avx512 | Isa::Amx => unsafe { x86::avx512(form, x, out) },
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => form.quantize(x, out),
+        _ => isa.run(Quantize { form, x, out }),
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use perigee_quant::packed::Form;
+/// [`Form::quantize`] in registers, of whole blocks.
+struct Quantize<'a> {
+    form: &'a Form,
+    x: &'a [f32],
+    out: &'a mut [u8],
+}
 
-    #[target_feature(enable = "avx2,fma,f16c")]
-    pub(super) fn avx2(form: &Form, x: &[f32], out: &mut [u8]) {
-        form.quantize_inline(x, out);
+impl Kernel for Quantize<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            // Of constant lengths: loops that ask how long blocks are take longer than their work.
+            match (self.form.block_len, self.form.sub_len) {
+                (32, _) => self.by_blocks::<L, 2, 2>(),
+                (_, 16) => self.by_blocks::<L, 16, 1>(),
+                _ => self.by_blocks::<L, 16, 2>(),
+            }
+        }
     }
+}
 
-    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq")]
-    pub(super) fn avx512(form: &Form, x: &[f32], out: &mut [u8]) {
-        form.quantize_inline(x, out);
+impl Quantize<'_> {
+    /// With blocks of `B` sixteens, and sub-blocks of `N`.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set of `L`.
+    #[inline(always)]
+    unsafe fn by_blocks<L: Lanes, const B: usize, const N: usize>(self) {
+        /// Blocks whose scales are computed side by side, and most sub-blocks of these.
+        const BLOCKS: usize = LANES;
+        const SUBS: usize = 16 * BLOCKS;
+        let Self { form, x, out } = self;
+        assert_eq!((form.block_len, form.sub_len), (B * LANES, N * LANES));
+        let (a, rest) = out.split_at_mut(x.len());
+        let (scales, rest) = rest.split_at_mut(form.scales(x.len()).len());
+        let x_blocks = x.as_chunks::<LANES>().0.as_chunks::<B>().0;
+        let a_blocks = a.as_chunks_mut::<LANES>().0.as_chunks_mut::<B>().0;
+        let scales = scales.as_chunks_mut::<4>().0.chunks_mut(BLOCKS);
+        let blocks = x_blocks.chunks(BLOCKS).zip(a_blocks.chunks_mut(BLOCKS));
+        for (i, ((x_blocks, a_blocks), scales_out)) in blocks.zip(scales).enumerate() {
+            let (mut scales, mut factors) = ([0.0; BLOCKS], [0.0; BLOCKS]);
+            for (factor, x) in factors.iter_mut().zip(x_blocks) {
+                // SAFETY: promised by the caller.
+                *factor = unsafe { most::<L>(x.as_slice()) };
+            }
+            for (scale, factor) in scales.iter_mut().zip(&mut factors) {
+                (*scale, *factor) = Form::scale(*factor);
+            }
+            for (out, scale) in scales_out.iter_mut().zip(scales) {
+                *out = scale.to_le_bytes();
+            }
+            let mut sums = [0; SUBS];
+            let sums_of = sums.chunks_exact_mut(B / N);
+            for (((x, a), factor), sums) in x_blocks.iter().zip(a_blocks).zip(factors).zip(sums_of)
+            {
+                let subs = x.as_chunks::<N>().0.iter().zip(a.as_chunks_mut::<N>().0);
+                for ((x, a), sum) in subs.zip(sums) {
+                    // SAFETY: promised by the caller.
+                    *sum = unsafe { round_bytes::<L, N>(x, factor, a) };
+                }
+            }
+            let sums = &sums[..x_blocks.len() * (B / N)];
+            form.store_sums(sums, i * BLOCKS * (B / N), x.len(), rest);
+        }
     }
 }

@@ -334,16 +334,20 @@ fn tiles_serve_rows_in_both_orders() {
 fn activations_are_rounded_alike_on_every_instruction_set() {
     for (kind, layout) in layouts() {
         let form = layout.form();
-        let mut x = noise(1024, kind.id());
-        x[3] = f32::INFINITY;
-        x[300] = f32::NAN;
-        x[512..768].fill(1e-37);
-        let mut expected = vec![0; form.row_bytes(x.len())];
-        form.quantize(&x, &mut expected);
-        for isa in supported() {
-            let mut out = vec![1; expected.len()];
-            quantize(isa, &form, &x, &mut out);
-            assert!(out == expected, "{} {}", kind.name(), isa.name());
+        for n in [256, 1024, 19 * layout.block_len] {
+            let mut x = noise(n, kind.id());
+            x[3] = f32::INFINITY;
+            x[32] = -0.0;
+            x[n / 2] = f32::NAN;
+            x[n - 1] *= -1e20;
+            x[64..128].fill(1e-37);
+            let mut expected = vec![0; form.row_bytes(n)];
+            form.quantize(&x, &mut expected);
+            for isa in supported() {
+                let mut out = vec![1; expected.len()];
+                quantize(isa, &form, &x, &mut out);
+                assert!(out == expected, "{} {} {n}", kind.name(), isa.name());
+            }
         }
     }
 }

@@ -48,6 +48,8 @@ pub(crate) trait Lanes: Copy {
     /// The low halves of the lanes, neighbours in pairs: integers, where the lanes are numbers plus
     /// [`SHIFT`].
     unsafe fn store_i16(two: [Self; 2], to: &mut [Pair; LANES]);
+    /// The low bytes of the lanes.
+    unsafe fn store_i8(self, to: &mut [u8; LANES]);
     /// The low halves of two, side by side.
     unsafe fn store_pairs(first: Self, second: Self, to: &mut [Pair; LANES]);
     unsafe fn no_ints() -> Self::Ints;
@@ -214,6 +216,12 @@ impl Lanes for [f32; LANES] {
         let halves = two.as_flattened().as_chunks::<2>().0.iter();
         for (to, lanes) in to.iter_mut().zip(halves) {
             *to = [low_half(lanes[0]), low_half(lanes[1])];
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_i8(self, to: &mut [u8; LANES]) {
+        for l in 0..LANES {
+            to[l] = self[l].to_bits() as u8;
         }
     }
     #[inline(always)]

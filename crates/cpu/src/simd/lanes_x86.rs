@@ -133,6 +133,14 @@ impl Lanes for __m512 {
         }
     }
     #[inline(always)]
+    unsafe fn store_i8(self, to: &mut [u8; LANES]) {
+        // SAFETY: see `splat`; 16 bytes, unaligned store.
+        unsafe {
+            let bytes = _mm512_cvtepi32_epi8(_mm512_castps_si512(self));
+            _mm_storeu_si128(to.as_mut_ptr().cast(), bytes);
+        }
+    }
+    #[inline(always)]
     unsafe fn store_pairs(first: Self, second: Self, to: &mut [Pair; LANES]) {
         // SAFETY: see `splat`; 64 bytes, unaligned store.
         unsafe {
@@ -323,6 +331,23 @@ impl Lanes for [__m256; 2] {
                 let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(packed);
                 _mm256_storeu_si256(to.as_mut_ptr().add(8 * i).cast(), packed);
             }
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_i8(self, to: &mut [u8; LANES]) {
+        // SAFETY: see `splat`; 16 bytes, unaligned store.
+        unsafe {
+            let mask = _mm256_set1_epi32(0xFF);
+            let low = _mm256_and_si256(_mm256_castps_si256(self[0]), mask);
+            let high = _mm256_and_si256(_mm256_castps_si256(self[1]), mask);
+            // Packing takes halves in turn.
+            let words = _mm256_packus_epi32(low, high);
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
+            let (low, high) = (
+                _mm256_castsi256_si128(words),
+                _mm256_extracti128_si256::<1>(words),
+            );
+            _mm_storeu_si128(to.as_mut_ptr().cast(), _mm_packus_epi16(low, high));
         }
     }
     #[inline(always)]

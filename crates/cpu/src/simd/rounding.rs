@@ -32,6 +32,34 @@ unsafe fn shifted<L: Lanes>(x: L, factor: L) -> L {
     unsafe { x.mul(factor).add(L::splat(SHIFT)) }
 }
 
+/// Rounds `x · factor`, of up to 127 in magnitude, to bytes, and returns their sum. With a factor of 0 all
+/// are 0.
+///
+/// # Safety
+/// The CPU has the instruction set of `L`.
+#[inline(always)]
+pub(crate) unsafe fn round_bytes<L: Lanes, const N: usize>(
+    x: &[[f32; LANES]; N],
+    factor: f32,
+    out: &mut [[u8; LANES]; N],
+) -> i32 {
+    if factor == 0.0 {
+        *out = [[0; LANES]; N];
+        return 0;
+    }
+    // SAFETY: promised by the caller.
+    unsafe {
+        let mut sum = L::splat(0.0);
+        for i in 0..N {
+            let shifted = shifted(L::load(&x[i]), L::splat(factor));
+            shifted.store_i8(&mut out[i]);
+            sum = sum.add(shifted.add(L::splat(-SHIFT)));
+        }
+        // Where a number plus this has its integer, as everywhere here.
+        (sum.sum() + SHIFT).to_bits() as i32 - SHIFT.to_bits() as i32
+    }
+}
+
 /// Most rows of [`RoundRows`]: as many as attention decodes at a time.
 pub(crate) const ROUNDED_ROWS: usize = 128;
 
@@ -96,12 +124,12 @@ impl<R: Row> Kernel for RoundRows<'_, R> {
     }
 }
 
-/// The largest magnitude of a row.
+/// The largest magnitude of a row, where infinities are above all numbers and what is none above those.
 ///
 /// # Safety
 /// The CPU has the instruction set of `L`.
 #[inline(always)]
-unsafe fn most<L: Lanes>(x: impl Row) -> f32 {
+pub(crate) unsafe fn most<L: Lanes>(x: impl Row) -> f32 {
     // SAFETY: promised by the caller.
     unsafe {
         let mut most = L::splat(0.0);

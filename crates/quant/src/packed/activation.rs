@@ -83,12 +83,6 @@ impl Form {
     /// # Panics
     /// When `x` is no whole number of blocks or `out` not of [`row_bytes`](Self::row_bytes).
     pub fn quantize(&self, x: &[f32], out: &mut [u8]) {
-        self.quantize_inline(x, out);
-    }
-
-    /// [`quantize`](Self::quantize), to be compiled for the instruction set of its caller.
-    #[inline(always)]
-    pub fn quantize_inline(&self, x: &[f32], out: &mut [u8]) {
         let n = x.len();
         assert!(n.is_multiple_of(self.block_len) && out.len() == self.row_bytes(n));
         let (a, rest) = out.split_at_mut(n);
@@ -98,7 +92,7 @@ impl Form {
         let per_block = self.block_len / CHUNK_LEN;
         let blocks = (chunks.chunks_exact(per_block)).zip(rounded.chunks_exact_mut(per_block));
         for ((x, a), out) in blocks.zip(scales.as_chunks_mut::<4>().0) {
-            let (scale, inverse) = scale(x);
+            let (scale, inverse) = Self::scale(most(x));
             *out = scale.to_le_bytes();
             if inverse == 0.0 {
                 a.as_flattened_mut().fill(0);
@@ -108,43 +102,54 @@ impl Form {
                 }
             }
         }
-        // Of a constant length each: sums of any would be computed number by number.
-        match self.sub_len {
-            CHUNK_LEN => self.store_sums::<CHUNK_LEN>(a, sums),
-            _ => self.store_sums::<{ CHUNK_LEN / 2 }>(a, sums),
+        for (k, a) in a.chunks_exact(self.sub_len).enumerate() {
+            let sum = a.iter().map(|a| i32::from(*a as i8)).sum();
+            self.store_sums(&[sum], k, n, sums);
         }
     }
 
-    /// Stores what kernels need of `Σ a` of every `N` columns, where a row has its bases and what
-    /// follows.
+    /// `da` of a block whose largest magnitude is `max`, and the factor that makes its integers: 0
+    /// where all of them are 0.
     #[inline(always)]
-    fn store_sums<const N: usize>(&self, a: &[u8], out: &mut [u8]) {
-        debug_assert_eq!(N, self.sub_len);
-        let (bases, rest) = out.split_at_mut(self.bases(a.len()).len());
-        let (deltas, totals) = rest.split_at_mut(self.deltas(a.len()).len());
-        let sums = || {
-            let subs = a.as_chunks::<N>().0.iter();
-            subs.map(|a| a.iter().fold(0, |sum, a| sum + i32::from(*a as i8)))
-        };
-        for (base, sum) in bases.as_chunks_mut().0.iter_mut().zip(sums()) {
+    pub fn scale(max: f32) -> (f32, f32) {
+        if !max.is_finite() {
+            (f32::NAN, 0.0)
+        } else if max < TINY {
+            (0.0, 0.0)
+        } else {
+            (max / 127.0, 127.0 / max)
+        }
+    }
+
+    /// Stores what kernels need of the sums `Σ a` of sub-blocks from `first` on, in `out`: what a row of
+    /// `n` columns has from its bases on.
+    ///
+    /// # Panics
+    /// When `out` is shorter, or there are fewer sub-blocks.
+    #[inline(always)]
+    pub fn store_sums(&self, sums: &[i32], first: usize, n: usize, out: &mut [u8]) {
+        let (bases, rest) = out.split_at_mut(self.bases(n).len());
+        let (deltas, totals) = rest.split_at_mut(self.deltas(n).len());
+        let these = first..first + sums.len();
+        for (base, sum) in bases.as_chunks_mut().0[these.clone()].iter_mut().zip(sums) {
             *base = (-self.bias * sum).to_le_bytes();
         }
         if self.shift != 0 {
-            for (delta, sum) in deltas.as_chunks_mut().0.iter_mut().zip(sums()) {
+            let deltas = &mut deltas.as_chunks_mut().0[these.clone()];
+            for (delta, sum) in deltas.iter_mut().zip(sums) {
                 *delta = (self.shift * sum).to_le_bytes();
             }
         }
         if self.has_totals() {
-            for (total, sum) in totals.as_chunks_mut().0.iter_mut().zip(sums()) {
+            for (total, sum) in totals.as_chunks_mut().0[these].iter_mut().zip(sums) {
                 // At most 32 · 127.
-                *total = (sum as i16).to_le_bytes();
+                *total = (*sum as i16).to_le_bytes();
             }
         }
     }
 }
 
 /// The integer nearest to a number of up to 127 in magnitude, halves to even, as the byte of an i8.
-#[inline(always)]
 fn nearest(x: f32) -> u8 {
     /// Numbers near it have a unit in the last place of 1, so that the addition rounds; its own low
     /// byte is 0.
@@ -152,24 +157,11 @@ fn nearest(x: f32) -> u8 {
     (x + LARGE).to_bits() as u8
 }
 
-/// `da` of a block and the factor that makes integers, 0 where all of them are 0.
-#[inline(always)]
-fn scale(x: &[[f32; CHUNK_LEN]]) -> (f32, f32) {
+/// The largest magnitude of a block.
+fn most(x: &[[f32; CHUNK_LEN]]) -> f32 {
     // The bits of magnitudes have the order of the magnitudes; infinities and NaN are above.
-    let mut most = [0u32; CHUNK_LEN];
-    for x in x {
-        for (most, x) in most.iter_mut().zip(x) {
-            *most = (*most).max(x.abs().to_bits());
-        }
-    }
-    let max = f32::from_bits(most.into_iter().fold(0, u32::max));
-    if !max.is_finite() {
-        (f32::NAN, 0.0)
-    } else if max < TINY {
-        (0.0, 0.0)
-    } else {
-        (max / 127.0, 127.0 / max)
-    }
+    let bits = x.as_flattened().iter().map(|x| x.abs().to_bits());
+    f32::from_bits(bits.fold(0, u32::max))
 }
 
 #[cfg(test)]
