@@ -101,6 +101,10 @@ unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
 /// Bytes of a line of the cache.
 pub(crate) const LINE: usize = 64;
 
+/// Memory that starts where a line of the cache does.
+#[repr(align(64))]
+pub(crate) struct Aligned<T>(pub(crate) T);
+
 /// Asks for `len` bytes from `start` on, which may lie anywhere, for the second-level cache.
 #[inline(always)]
 pub(crate) fn prefetch(start: *const u8, len: usize) {

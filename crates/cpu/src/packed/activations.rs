@@ -126,10 +126,7 @@ impl Rounded {
 /// As [`Form::quantize`], and when the CPU does not have the instruction set.
 pub(crate) fn quantize(isa: Isa, form: &Form, x: &[f32], out: &mut [u8]) {
     assert!(x.len().is_multiple_of(form.block_len) && out.len() == form.row_bytes(x.len()));
-    match isa {
-        Isa::Scalar => form.quantize(x, out),
-        _ => isa.run(Quantize { form, x, out }),
-    }
+    isa.run(Quantize { form, x, out });
 }
 
 /// [`Form::quantize`] in registers, of whole blocks.

@@ -11,7 +11,7 @@ use super::dot::{Format, SubBlocks, block_scales};
 use super::unpack::Unpack;
 use super::values::{Mins, add_scaled, signed};
 use crate::simd::quads::Tiles;
-use crate::simd::{LANES, aligned, take_parts};
+use crate::simd::{Aligned, LANES, aligned, take_parts};
 
 /// Rows of activations of a product of tiles.
 const TILED: usize = 32;
@@ -24,10 +24,6 @@ const SUPER_BLOCK: usize = 256;
 
 /// Sums of rows of activations with a group.
 type Sums = [f32; GROUP_ROWS];
-
-/// Memory of products that starts where a line of the cache does.
-#[repr(align(64))]
-struct Aligned<T>(T);
 
 /// Rows of activations as tiles take them: the columns of a step of all rows, then the next step.
 /// Rows of zeros make whole tiles.

@@ -9,11 +9,12 @@ use std::arch::x86_64::*;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
+use super::Aligned;
 use super::quads::Tiles;
 use super::quads_avx512::Avx512;
 
 /// Bytes of a tile.
-const TILE: usize = 1024;
+pub(super) const TILE: usize = 1024;
 /// Rows of a tile.
 const ROWS: u8 = 16;
 /// Bytes of a row.
@@ -268,8 +269,6 @@ pub(super) unsafe fn multiply_planes(
 pub(crate) unsafe fn peak(rounds: usize) -> usize {
     /// As many as make storing the sums a small part.
     const N_STEPS: usize = 8;
-    #[repr(align(64))]
-    struct Aligned<T>(T);
     let a = Aligned([1; 2 * TILE]);
     let b = Aligned([1; N_STEPS * 2 * TILE]);
     let mut c = Aligned([0; TILE]);

@@ -4,22 +4,17 @@
 
 use std::arch::x86_64::*;
 
-use super::amx::{Configured, multiply_planes};
+use super::Aligned;
+use super::amx::{Configured, TILE, multiply_planes};
 use super::lanes::{LANES, Pair};
 use super::pair_product::{PairProduct, TILE_PAIRS, TILE_ROWS, finish};
 
-/// Bytes of a tile.
-const TILE: usize = 1024;
 /// Bytes of a row of a tile.
-const ROW: usize = 64;
+const ROW: usize = TILE / TILE_ROWS;
 /// Pairs for whose bytes there is room on the stack, of a block of lanes.
 const MOST_PAIRS: usize = 256;
 /// Tiles of sums from which on taking integers apart is the smaller part of the work.
 const WORTH_SUMS: usize = 2;
-
-/// Memory that starts where a line of the cache does.
-#[repr(align(64))]
-struct Aligned<T>(T);
 
 /// Whether a product is one for tiles.
 pub(super) fn suit(product: &PairProduct<'_>) -> bool {
@@ -60,11 +55,12 @@ pub(super) unsafe fn run(product: &mut PairProduct<'_>) {
                 let a = panels.add(first / TILE_ROWS * n_steps * 2 * TILE);
                 multiply_planes(&tiles, a, b, n_steps, c);
                 for m in 0..TILE_ROWS.min(product.n_rows - first) {
-                    let sums =
-                        |kind: usize| _mm512_load_si512(c.add(kind * TILE / 4 + m * LANES).cast());
-                    let high = _mm512_slli_epi32::<8>(sums(0));
-                    let high = _mm512_slli_epi32::<8>(_mm512_add_epi32(high, sums(1)));
-                    let sum = _mm512_add_epi32(high, sums(2));
+                    let of_row = c.add(m * LANES);
+                    let high = _mm512_load_si512(of_row.cast());
+                    let mixed = _mm512_load_si512(of_row.add(TILE / 4).cast());
+                    let low = _mm512_load_si512(of_row.add(2 * TILE / 4).cast());
+                    let sum = _mm512_add_epi32(_mm512_slli_epi32::<8>(high), mixed);
+                    let sum = _mm512_add_epi32(_mm512_slli_epi32::<8>(sum), low);
                     finish::<__m512>(product, (first + m, at), sum);
                 }
             }
@@ -98,13 +94,14 @@ unsafe fn set_rows(product: &PairProduct<'_>, first: usize, to: *mut u8) {
             }
             // Rows are neighbours: their quads, of which a row takes one each.
             let mut quads = Aligned([[[0u32; TILE_ROWS]; ROW / 4]; 2]);
+            let planes = quads.0.as_mut_ptr().cast::<u8>();
             for q in 0..ROW / 4 {
-                let row = |pair: usize| {
-                    let n = if pair < n_pairs { n_rows } else { 0 };
-                    load(a.wrapping_add((first + pair) * a_step), n)
-                };
-                let pairs = [row(2 * q), row(2 * q + 1)];
-                store(bytes_of_quads(pairs), quads.0[0][q].as_mut_ptr().cast());
+                let pairs = a.wrapping_add((first + 2 * q) * a_step);
+                let left = n_pairs.saturating_sub(2 * q);
+                store(
+                    bytes_of_quads(load_two(pairs, a_step, (left, n_rows))),
+                    planes.add(q * ROW),
+                );
             }
             for (plane, quads) in quads.0.iter().enumerate() {
                 let to = to.add(plane * TILE).cast::<u32>();
@@ -129,13 +126,11 @@ unsafe fn set_block(product: &PairProduct<'_>, at: usize, to: *mut u8) {
     let b = product.b.as_ptr().wrapping_add(at * b_block);
     // SAFETY: promised by the caller; what is outside of the operand is not read.
     unsafe {
-        let row = |pair: usize| {
-            let n = if pair < product.n_pairs { LANES } else { 0 };
-            load(b.wrapping_add(pair * b_step), n)
-        };
         for q in 0..product.n_pairs.next_multiple_of(TILE_PAIRS) / 2 {
             let to = to.add(q / (ROW / 4) * 2 * TILE + q % (ROW / 4) * ROW);
-            store(bytes_of_quads([row(2 * q), row(2 * q + 1)]), to);
+            let pairs = b.wrapping_add(2 * q * b_step);
+            let left = product.n_pairs.saturating_sub(2 * q);
+            store(bytes_of_quads(load_two(pairs, b_step, (left, LANES))), to);
         }
     }
 }
@@ -149,6 +144,17 @@ unsafe fn load(from: *const Pair, n: usize) -> __m512i {
     let mask = ((1u32 << n.min(LANES)) - 1) as __mmask16;
     // SAFETY: promised by the caller; what the mask leaves out is not read.
     unsafe { _mm512_maskz_loadu_epi32(mask, from.cast()) }
+}
+
+/// Up to sixteen pairs of a step and of the next, of as many steps as are left.
+///
+/// # Safety
+/// As [`load`].
+#[inline(always)]
+unsafe fn load_two(from: *const Pair, step: usize, (left, n): (usize, usize)) -> [__m512i; 2] {
+    let lens = [if left > 0 { n } else { 0 }, if left > 1 { n } else { 0 }];
+    // SAFETY: promised by the caller.
+    unsafe { [load(from, lens[0]), load(from.wrapping_add(step), lens[1])] }
 }
 
 /// Stores rows of the two planes of a step.
@@ -212,6 +218,7 @@ unsafe fn choose([first, second]: [__m512i; 2], low: &[u8; 64]) -> [__m512i; 2] 
     unsafe {
         let low = _mm512_loadu_si512(low.as_ptr().cast());
         let high = _mm512_add_epi8(low, _mm512_set1_epi8(1));
-        [high, low].map(|at| _mm512_permutex2var_epi8(first, at, second))
+        let high = _mm512_permutex2var_epi8(first, high, second);
+        [high, _mm512_permutex2var_epi8(first, low, second)]
     }
 }
