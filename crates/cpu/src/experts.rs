@@ -120,6 +120,16 @@ impl ExpertGroups {
         self.n_pairs().div_ceil(self.active.len().max(1))
     }
 
+    /// The fewest and the most tokens of an active expert.
+    pub(crate) fn least_and_most(&self) -> [usize; 2] {
+        let lens = || {
+            self.active
+                .iter()
+                .map(|&expert| self.pairs(expert as usize).len())
+        };
+        [lens().min().unwrap_or(0), lens().max().unwrap_or(0)]
+    }
+
     /// Pairs of an expert.
     pub(crate) fn pairs(&self, expert: usize) -> std::ops::Range<usize> {
         self.starts[expert] as usize..self.starts[expert + 1] as usize

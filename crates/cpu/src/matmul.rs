@@ -83,16 +83,13 @@ pub fn matmul_all<const N: usize>(
         assert_eq!(n_in, products[0].0.n_in());
         assert_eq!(x.len() / n_in * n_out, y.len(), "[{n_in}, {n_out}]");
     }
-    let layouts = products.each_ref().map(|(w, _)| w.layout());
-    if layouts.iter().any(Option::is_none) {
+    if products.iter().any(|(w, _)| w.layout().is_none()) {
         for (w, y) in products {
             matmul(workers, w, x, y);
         }
         return;
     }
-    let mut layouts = layouts.into_iter().flatten();
-    let next = |(w, y)| (w, layouts.next().expect("each has one"), y);
-    product_all(workers, x, products.map(next));
+    product_all(workers, x, products);
 }
 
 /// `y[t, h, o] = Σ_i w[h][o, i] · x[t, h, i]`: one matrix per item (head).
@@ -108,8 +105,8 @@ pub fn matmul_stack(
 ) {
     let (n_in, n_rows) = (w.n_in(), w.n_rows());
     y_at.assert_apart(n_tokens, w.n_items(), n_rows);
-    if let Some(layout) = w.layout() {
-        return product(workers, (w, layout), n_tokens, (x, x_at), (y, y_at));
+    if w.layout().is_some() {
+        return product(workers, w, n_tokens, (x, x_at), (y, y_at));
     }
     let task_rows = task_rows(n_in * n_tokens, n_rows);
     let n_tasks = n_rows.div_ceil(task_rows);

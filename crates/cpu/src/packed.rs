@@ -1,13 +1,15 @@
 //! Dot products of packed weights with activations of 8 bits, and of weights as files have them.
 //!
 //! `dot.rs` has the loops, once, and `rows.rs` those for rows in the order of the file,
-//! `tiles.rs` those for many tokens on machines with tiles, `bytes.rs` on machines with VNNI,
+//! `tiles.rs` and `bf16_tiles.rs` those for many tokens on machines with tiles, `bytes.rs` with VNNI,
 //! `sums.rs` and `words.rs` with AVX2 alone, the first two by way of `span.rs`; `unpack.rs` the step
 //! that differs from type to type, once for all instruction sets, `values.rs` what some do after it;
 //! `crate::simd` the instructions; `kernels.rs` the table of types. The numbers are those of
-//! `perigee_quant::packed`, to the last bit, on every instruction set.
+//! `perigee_quant::packed`, to the last bit, on every instruction set; but for those of
+//! `bf16_tiles.rs`, which teams that are to be deterministic leave alone.
 
 mod activations;
+mod bf16_tiles;
 mod bytes;
 mod dot;
 mod experts;

@@ -11,8 +11,10 @@ pub struct Workers {
     pool: Pool,
     /// One per thread. A worker locks its own only, so a lock is never contended.
     scratch: Vec<Mutex<Box<[f32]>>>,
-    /// Activations of 8 bits of the current operation.
+    scratch_len: usize,
+    /// Activations of the current operation, rounded.
     rounded: Mutex<Rounded>,
+    is_deterministic: bool,
 }
 
 impl Workers {
@@ -26,11 +28,33 @@ impl Workers {
         Self {
             pool,
             scratch,
+            scratch_len,
             rounded: Mutex::default(),
+            is_deterministic: false,
         }
     }
 
-    /// The memory for activations of 8 bits. It grows to the largest need and stays.
+    /// Whether products have the same bits whatever the number of tokens, even where others are faster and
+    /// as close to exact ones.
+    #[must_use]
+    pub fn deterministic(self, is_deterministic: bool) -> Self {
+        Self {
+            is_deterministic,
+            ..self
+        }
+    }
+
+    /// See [`deterministic`](Self::deterministic).
+    pub(crate) fn is_deterministic(&self) -> bool {
+        self.is_deterministic
+    }
+
+    /// Floats of scratch memory of each thread.
+    pub(crate) fn scratch_len(&self) -> usize {
+        self.scratch_len
+    }
+
+    /// The memory for rounded activations. It grows to the largest need and stays.
     pub(crate) fn rounded(&self) -> MutexGuard<'_, Rounded> {
         self.rounded.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -50,7 +50,8 @@ impl Deepseek2 {
     ) -> Result<Self, LoadError> {
         let weights = Weights::new(gguf, &config, inventory, options.observer.as_ref())?;
         let kv_cache = KvCache::new(latent, config.n_layers, options.n_blocks, options.block_len)?;
-        let workers = Workers::new(options.n_threads, worker_scratch_len(&config, &latent));
+        let workers = Workers::new(options.n_threads, worker_scratch_len(&config, &latent))
+            .deterministic(options.deterministic);
         let n_threads = workers.n_threads();
         let workspace = Workspace::new(&config, latent, options.ubatch, n_threads)?;
         Ok(Self {

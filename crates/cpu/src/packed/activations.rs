@@ -1,4 +1,4 @@
-//! Rounding activations to 8 bits; the numbers are those of [`Form::quantize`].
+//! Rounding activations, to 8 bits with the numbers of [`Form::quantize`] or to bf16.
 
 use std::array::from_fn;
 
@@ -20,9 +20,29 @@ pub(crate) struct Rounded {
 #[repr(C, align(64))]
 struct Line([u8; LINE]);
 
+/// What activations are rounded to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rounding {
+    /// Integers of 8 bits with scales and sums.
+    Int8(Form),
+    /// The nearest bf16, of halves the even one.
+    Bf16,
+}
+
+impl Rounding {
+    /// Bytes of a row of `n_in` columns.
+    pub(crate) fn row_bytes(&self, n_in: usize) -> usize {
+        match self {
+            Self::Int8(form) => form.row_bytes(n_in),
+            Self::Bf16 => n_in * size_of::<u16>(),
+        }
+    }
+}
+
 /// Rows of activations in one form.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
+    pub(crate) rounding: Rounding,
     bytes: &'a [u8],
     stride: usize,
 }
@@ -36,7 +56,7 @@ impl Rows<'_> {
 
 /// Rows of floats to round.
 pub(crate) struct Wanted<'a> {
-    pub(crate) form: Form,
+    pub(crate) rounding: Rounding,
     pub(crate) n_rows: usize,
     pub(crate) n_in: usize,
     /// Row i.
@@ -45,27 +65,27 @@ pub(crate) struct Wanted<'a> {
 
 impl Wanted<'_> {
     fn stride(&self) -> usize {
-        self.form.row_bytes(self.n_in).next_multiple_of(LINE)
+        self.rounding.row_bytes(self.n_in).next_multiple_of(LINE)
     }
 }
 
 impl Rounded {
-    /// Rounds the same rows to each of the forms, once for equal ones.
-    pub(crate) fn fill_forms<'a, const N: usize, const M: usize>(
+    /// Rounds the same rows in each of these ways, once for equal ones.
+    pub(crate) fn fill_alike<'a, const N: usize, const M: usize>(
         &'a mut self,
         workers: &Workers,
-        forms: [[Form; M]; N],
+        roundings: [[Rounding; M]; N],
         (n_rows, n_in): (usize, usize),
         row: &'a (dyn Fn(usize) -> &'a [f32] + Sync),
     ) -> [[Rows<'a>; M]; N] {
         let first = |i: usize| {
-            let forms = forms.as_flattened();
-            (0..i).find(|j| forms[*j] == forms[i]).unwrap_or(i)
+            let all = roundings.as_flattened();
+            (0..i).find(|j| all[*j] == all[i]).unwrap_or(i)
         };
         let nested = |i, j| first(i * M + j);
         let wanted: [[Wanted<'_>; M]; N] = from_fn(|i| {
             from_fn(|j| Wanted {
-                form: forms[i][j],
+                rounding: roundings[i][j],
                 n_rows: if nested(i, j) == i * M + j { n_rows } else { 0 },
                 n_in,
                 row,
@@ -92,9 +112,9 @@ impl Rounded {
         for rows in all {
             let (part, tail) = rest.split_at_mut(rows.n_rows * rows.stride());
             rest = tail;
-            let used = rows.form.row_bytes(rows.n_in);
+            let used = rows.rounding.row_bytes(rows.n_in);
             let round = |i: usize, out: &mut [u8]| {
-                quantize(isa, &rows.form, (rows.row)(i), &mut out[..used]);
+                round(isa, &rows.rounding, (rows.row)(i), &mut out[..used]);
             };
             if n_values <= ALONE {
                 let outs = part.chunks_exact_mut(rows.stride()).enumerate();
@@ -108,7 +128,11 @@ impl Rounded {
             let stride = rows.stride();
             let (bytes, tail) = rest.split_at(rows.n_rows * stride);
             rest = tail;
-            Rows { bytes, stride }
+            Rows {
+                rounding: rows.rounding,
+                bytes,
+                stride,
+            }
         };
         wanted.map(|wanted| wanted.map(&mut take))
     }
@@ -118,6 +142,50 @@ impl Rounded {
         // SAFETY: a line is 64 bytes without padding, and any bytes are a line.
         unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), n_bytes) }
     }
+}
+
+/// Rounds a row with the instructions of `isa`.
+///
+/// # Panics
+/// When `x` is no whole number of blocks, `out` not as long as the row, and when the CPU does not have the
+/// instruction set.
+pub(super) fn round(isa: Isa, rounding: &Rounding, x: &[f32], out: &mut [u8]) {
+    match rounding {
+        Rounding::Int8(form) => quantize(isa, form, x, out),
+        Rounding::Bf16 => isa.run(RoundToBf16 {
+            x,
+            out: out.as_chunks_mut().0,
+        }),
+    }
+}
+
+/// Rounding a row to bf16, of as many.
+struct RoundToBf16<'a> {
+    x: &'a [f32],
+    out: &'a mut [[u8; 2]],
+}
+
+impl Kernel for RoundToBf16<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        assert_eq!(self.x.len(), self.out.len());
+        for (x, out) in self.x.iter().zip(self.out) {
+            *out = bf16_bits(*x).to_le_bytes();
+        }
+    }
+}
+
+/// The bits of the nearest bf16, of halves the even one; NaN stays NaN.
+#[inline(always)]
+fn bf16_bits(x: f32) -> u16 {
+    let bits = x.to_bits();
+    let half_less_one = 0x7FFF + (bits >> 16 & 1);
+    // What is not finite has no bits that could carry into its sign.
+    let rounded = bits.wrapping_add(half_less_one) >> 16;
+    let kept = bits >> 16 | 0x40;
+    (if x.is_nan() { kept } else { rounded }) as u16
 }
 
 /// `form.quantize(x, out)` with the instructions of `isa`.

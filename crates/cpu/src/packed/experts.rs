@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use perigee_quant::packed::{Form, GROUP_ROWS};
+use perigee_quant::packed::GROUP_ROWS;
 use perigee_topology::DisjointMut;
 
 use super::activations::{Rows, Wanted};
 use super::groups::{Kernels, for_products};
 use super::product::groups_per_task;
 use crate::experts::{ExpertGroups, ExpertPart, Experts};
-use crate::{Stack, Workers, silu_mul};
+use crate::{Workers, silu_mul};
 
 /// Half of [`feed_experts`](crate::feed_experts), when gate and up meet integers:
 /// `activations[pair] = silu(W_gate x) ⊙ W_up x`. A task is some rows of one expert and all its
@@ -21,11 +21,23 @@ pub(crate) fn integer_gate_up<const N: usize>(
 ) {
     let n_in = parts[0].experts.gate.n_in();
     let row = |t: usize| &x[t * n_in..][..n_in];
-    let forms = |part: &ExpertPart<'_>| [form(&part.experts.gate), form(&part.experts.up)];
-    let forms = parts.each_ref().map(forms);
+    let kernels = parts
+        .each_ref()
+        .map(|part| [part.experts.gate, part.experts.up].map(|stack| Kernels::of(workers, &stack)));
+    let mut kernels_of = kernels.iter();
+    let roundings = parts.each_ref().map(|part| {
+        let [gate, up] = kernels_of.next().expect("kernels for each part");
+        let [least, most] = part.groups.least_and_most();
+        [
+            gate.rounding(least),
+            gate.rounding(most),
+            up.rounding(least),
+            up.rounding(most),
+        ]
+    });
     let mut rounded = workers.rounded();
-    let rows = rounded.fill_forms(workers, forms, (x.len() / n_in, n_in), &row);
-    let mut rows = rows.into_iter();
+    let rows = rounded.fill_alike(workers, roundings, (x.len() / n_in, n_in), &row);
+    let mut with_rows = kernels.into_iter().zip(rows);
     let mut n_tasks = 0;
     let jobs = parts.each_mut().map(|part| {
         let (experts, groups) = (part.experts, part.groups);
@@ -34,11 +46,12 @@ pub(crate) fn integer_gate_up<const N: usize>(
         let tasks_per_expert = shape.1.div_ceil(per_task);
         let first_task = n_tasks;
         n_tasks += tasks_per_expert * shape.0;
+        let (kernels, x) = with_rows.next().expect("kernels for each part");
         let job = GateUp {
             experts,
             groups,
-            kernels: [Kernels::of(&experts.gate), Kernels::of(&experts.up)],
-            x: rows.next().expect("rows for each part"),
+            kernels,
+            x,
             out: DisjointMut::new(part.activations),
         };
         (first_task, tasks_per_expert, per_task, job)
@@ -56,11 +69,11 @@ pub(crate) fn integer_gate_up<const N: usize>(
     });
 }
 
-fn form(stack: &Stack<'_>) -> Form {
-    stack
-        .layout()
-        .expect("weights that meet integers have one")
-        .form()
+/// Of the rows that were rounded for experts with few tokens and with many those for `n_tokens`.
+fn rows_for<'a>(kernels: &Kernels, n_tokens: usize, rows: &[Rows<'a>]) -> Rows<'a> {
+    let rounding = kernels.rounding(n_tokens);
+    let fitting = rows.iter().find(|rows| rows.rounding == rounding);
+    *fitting.expect("rows for the fewest tokens and for the most")
 }
 
 /// What the tasks of one part share.
@@ -68,7 +81,8 @@ struct GateUp<'a> {
     experts: Experts<'a>,
     groups: &'a ExpertGroups,
     kernels: [Kernels; 2],
-    x: [Rows<'a>; 2],
+    /// For gate and up, each for the experts with the fewest tokens and with the most.
+    x: [Rows<'a>; 4],
     out: DisjointMut<'a, f32>,
 }
 
@@ -82,7 +96,9 @@ impl GateUp<'_> {
         let (gate, up) = (self.experts.gate.item(expert), self.experts.up.item(expert));
         let pairs = self.groups.pairs(expert);
         let tokens = &self.groups.tokens()[pairs.clone()];
-        let [gate_x, up_x] = self.x;
+        let (gate_x, up_x) = self.x.split_at(2);
+        let gate_x = rows_for(&self.kernels[0], tokens.len(), gate_x);
+        let up_x = rows_for(&self.kernels[1], tokens.len(), up_x);
         let start = |pair: usize, group: usize| (pairs.start + pair) * n_rows + group * GROUP_ROWS;
         let columns = |j: usize| gate_x.row(tokens[j] as usize);
         let store = |group: usize, j, sums: &mut [[f32; GROUP_ROWS]]| {
@@ -94,7 +110,7 @@ impl GateUp<'_> {
         };
         let weights = (&gate, row_groups.clone());
         // SAFETY: here and below the kernels are those of the matrix on this CPU, and the columns
-        // rows that `Rounded` has filled in the form of its layout.
+        // rows that `Rounded` has filled as they want them.
         unsafe {
             for_products(
                 &self.kernels[0],
@@ -141,22 +157,31 @@ pub(crate) fn integer_down<const N: usize>(
         let n_in = part.experts.down.n_in();
         move |pair: usize| &part.activations[pair * n_in..][..n_in]
     });
-    let mut inputs_of = inputs.iter();
+    let kernels = (parts.each_ref()).map(|part| Kernels::of(workers, &part.experts.down));
+    let mut kernels_of = kernels.iter().zip(&inputs);
     let wanted = parts.each_ref().map(|part| {
-        [Wanted {
-            form: form(&part.experts.down),
-            n_rows: part.groups.n_pairs(),
+        let (kernels, row) = kernels_of.next().expect("kernels for each part");
+        let [least, most] = (part.groups.least_and_most()).map(|n| kernels.rounding(n));
+        let n_pairs = part.groups.n_pairs();
+        [
+            (least, n_pairs),
+            (most, if most == least { 0 } else { n_pairs }),
+        ]
+        .map(|(rounding, n_rows)| Wanted {
+            rounding,
+            n_rows,
             n_in: part.experts.down.n_in(),
-            row: inputs_of.next().expect("inputs for each part"),
-        }]
+            row,
+        })
     });
-    let n_macs: usize = wanted.iter().map(|[rows]| rows.n_rows * rows.n_in).sum();
+    let n_macs: usize = (parts.iter())
+        .map(|part| part.groups.n_pairs() * part.experts.down.n_in())
+        .sum();
     let mut rounded = workers.rounded();
     let rows = rounded.fill(workers, wanted);
     let n_pairs: usize = parts.iter().map(|part| part.groups.n_pairs()).sum();
     let mean_in = n_macs / n_pairs.max(1);
     let per_task = groups_per_task(workers, mean_in, n_pairs, (1, n_groups));
-    let kernels = parts.each_ref().map(|part| Kernels::of(&part.experts.down));
     let y = DisjointMut::new(y);
     let body = |task: usize, scratch: &mut [f32]| {
         let these = task * per_task..n_groups.min((task + 1) * per_task);
@@ -165,7 +190,7 @@ pub(crate) fn integer_down<const N: usize>(
             // SAFETY: these columns of `y` belong to this task.
             unsafe { y.range(token * hidden + columns.0, columns.1) }.fill(0.0);
         }
-        for ((part, kernels), [rows]) in parts.iter().zip(&kernels).zip(&rows) {
+        for ((part, kernels), rows) in parts.iter().zip(&kernels).zip(&rows) {
             let groups = part.groups;
             for &expert in groups.active() {
                 let down = part.experts.down.item(expert as usize);
@@ -182,6 +207,7 @@ pub(crate) fn integer_down<const N: usize>(
                         }
                     }
                 };
+                let rows = rows_for(kernels, pairs.len(), rows);
                 let column = |j: usize| rows.row(pairs.start + j);
                 let weights = (&down, these.clone());
                 // SAFETY: as in `GateUp::run`.

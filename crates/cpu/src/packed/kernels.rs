@@ -3,6 +3,7 @@
 use perigee_quant::QuantKind;
 use perigee_quant::packed::{Codes, GROUP_ROWS, Layout, SubScales};
 
+use super::bf16_tiles::{Bf16Panel, dot_bf16};
 use super::bytes::dot_bytes;
 use super::dot::{Format, dot_group, dot_registers};
 use super::rows::dot_rows;
@@ -138,6 +139,27 @@ impl TileKernel {
     }
 }
 
+/// Dot products of some groups of packed rows with many rows of activations, near the canonical ones.
+#[derive(Clone, Copy)]
+pub(crate) struct Bf16Kernel {
+    dot: unsafe fn(&[*const u8], &mut Bf16Panel<'_>),
+}
+
+impl Bf16Kernel {
+    /// The products of the 16 rows of some groups with the rows of a panel, which has them then.
+    ///
+    /// # Safety
+    /// The CPU has [`Isa::Amx`] and tiles of bf16; each of `groups` points to a packed group of as
+    /// many columns as the panel.
+    ///
+    /// # Panics
+    /// When there are more than [`MAX_GROUPS`].
+    pub(crate) unsafe fn dot(&self, groups: &[*const u8], panel: &mut Bf16Panel<'_>) {
+        // SAFETY: promised by the caller.
+        unsafe { (self.dot)(groups, panel) }
+    }
+}
+
 /// A [`Kernel`] of functions for these numbers of rows of activations.
 macro_rules! kernel {
     ($function:tt $types:tt $($n:literal)+) => {
@@ -233,6 +255,16 @@ impl<F: Format> Of<F> {
         None
     }
 
+    /// For packed rows of blocks whose sums leave tiles of integers too often; `None` for others, and
+    /// where no machine has tiles.
+    const BF16: Option<Bf16Kernel> = match F::LAYOUT.sub_scales {
+        #[cfg(target_arch = "x86_64")]
+        SubScales::None => Some(Bf16Kernel {
+            dot: x86::bf16::<F>,
+        }),
+        _ => None,
+    };
+
     /// For packed rows. Each call for a few rows of activations unpacks the weights again, which costs as
     /// much as a row of activations, with AVX2 as two: hence three and six too.
     fn on(isa: Isa) -> Kernel {
@@ -271,13 +303,13 @@ pub(super) unsafe fn peak(isa: Isa, rounds: usize) -> usize {
     }
 }
 
-/// [`dot_group`], [`dot_bytes`], [`dot_sums`], [`dot_words`], [`dot_rows`] and [`dot_tiles`] in
-/// functions that may use an instruction set.
+/// [`dot_group`], [`dot_bytes`], [`dot_sums`], [`dot_words`], [`dot_rows`], [`dot_tiles`] and
+/// [`dot_bf16`] in functions that may use an instruction set.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{
-        Format, GROUP_ROWS, TilePanel, dot_bytes, dot_group, dot_registers, dot_rows, dot_sums,
-        dot_tiles, dot_words,
+        Bf16Panel, Format, GROUP_ROWS, TilePanel, dot_bf16, dot_bytes, dot_group, dot_registers,
+        dot_rows, dot_sums, dot_tiles, dot_words,
     };
     use crate::simd::quads_avx2::Avx2;
     use crate::simd::quads_avx512::Avx512;
@@ -295,6 +327,16 @@ mod x86 {
                 // SAFETY: this function has the instruction set; the rest is promised by the
                 // caller.
                 unsafe { dot_tiles::<$simd, F>(group, panel, y) }
+            }
+        };
+        ($name:ident, bf16_tiles, $features:literal, $simd:ty) => {
+            /// # Safety
+            /// As the loop that it wraps, on a CPU that has the features.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn $name<F: Format>(groups: &[*const u8], panel: &mut Bf16Panel<'_>) {
+                // SAFETY: this function has the instruction set; the rest is promised by the
+                // caller.
+                unsafe { dot_bf16::<$simd, F>(groups, panel) }
             }
         };
         ($name:ident, many $dot:ident, $features:literal, $simd:ty) => {
@@ -375,6 +417,12 @@ mod x86 {
         Avx512
     );
     enabled!(
+        bf16,
+        bf16_tiles,
+        "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi,avx512bf16",
+        Avx512
+    );
+    enabled!(
         avx512_peak,
         "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi",
         Avx512,
@@ -404,6 +452,14 @@ macro_rules! formats {
                     (QuantKind::$kind, Order::Packed) => Some(Of::<$kind>::on(isa)),
                     (QuantKind::$kind, Order::File) => Some(Of::<$kind>::rows_on(isa)),
                 )*
+                _ => None,
+            }
+        }
+
+        /// The kernel of a packed type for [`Isa::Amx`] with tiles of bf16, where that is the faster.
+        pub(crate) fn bf16_kernel(kind: QuantKind) -> Option<Bf16Kernel> {
+            match kind {
+                $(QuantKind::$kind => Of::<$kind>::BF16,)*
                 _ => None,
             }
         }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use perigee_quant::packed::{GROUP_ROWS, Layout};
+use perigee_quant::packed::GROUP_ROWS;
 use perigee_topology::DisjointMut;
 
 use super::groups::{Kernels, for_products};
@@ -45,7 +45,7 @@ pub(super) fn groups_per_task(
 /// [`matmul_stack`](crate::matmul_stack).
 pub(crate) fn product(
     workers: &Workers,
-    (w, layout): (Stack<'_>, &Layout),
+    w: Stack<'_>,
     n_tokens: usize,
     (x, x_at): (&[f32], At),
     (y, y_at): (&mut [f32], At),
@@ -54,11 +54,12 @@ pub(crate) fn product(
     let mut rounded = workers.rounded();
     let row = |i: usize| &x[x_at.row(i / n_items, i % n_items)..][..n_in];
     let shape = (n_tokens * n_items, n_in);
-    let [[rows]] = rounded.fill_forms(workers, [[layout.form()]], shape, &row);
+    let kernels = Kernels::of(workers, &w);
+    let [[rows]] = rounded.fill_alike(workers, [[kernels.rounding(n_tokens)]], shape, &row);
     let per_task = groups_per_task(workers, n_in, n_tokens, (n_items, w.n_groups()));
     let n_tasks = w.n_groups().div_ceil(per_task);
     let job = Job {
-        kernels: Kernels::of(&w),
+        kernels,
         n_tokens,
         y: DisjointMut::new(y),
         y_at,
@@ -78,18 +79,21 @@ pub(crate) fn product(
 pub(crate) fn product_all<const N: usize>(
     workers: &Workers,
     x: &[f32],
-    products: [(Matrix<'_>, &Layout, &mut [f32]); N],
+    products: [(Matrix<'_>, &mut [f32]); N],
 ) {
     let n_in = products[0].0.n_in();
     let n_tokens = x.len() / n_in;
-    let forms = products.each_ref().map(|(_, layout, _)| [layout.form()]);
+    let products = products.map(|(w, y)| (w, Kernels::of(workers, &w.into()), y));
+    let roundings = products
+        .each_ref()
+        .map(|(_, kernels, _)| [kernels.rounding(n_tokens)]);
     let mut rounded = workers.rounded();
     let row = |t: usize| &x[t * n_in..][..n_in];
-    let rows = rounded.fill_forms(workers, forms, (n_tokens, n_in), &row);
+    let rows = rounded.fill_alike(workers, roundings, (n_tokens, n_in), &row);
     let n_groups: usize = products.iter().map(|(w, ..)| w.n_groups()).sum();
     let per_task = groups_per_task(workers, n_in, n_tokens, (1, n_groups));
     let mut n_tasks = 0;
-    let jobs = products.map(|(w, _, y)| {
+    let jobs = products.map(|(w, kernels, y)| {
         let first_task = n_tasks;
         n_tasks += w.n_groups().div_ceil(per_task);
         let y_at = At {
@@ -98,7 +102,7 @@ pub(crate) fn product_all<const N: usize>(
             item: 0,
         };
         let job = Job {
-            kernels: Kernels::of(&w.into()),
+            kernels,
             n_tokens,
             y: DisjointMut::new(y),
             y_at,
@@ -145,7 +149,7 @@ impl Job<'_> {
             }
         };
         // SAFETY: the kernels are those of the matrix on this CPU, and the columns rows that
-        // `Rounded` has filled in the form of its layout.
+        // `Rounded` has filled as they want them.
         unsafe {
             for_products(
                 &self.kernels,

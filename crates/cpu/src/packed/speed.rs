@@ -51,7 +51,7 @@ pub fn kernel_speed(
     n_columns: usize,
     budget: Duration,
 ) -> Option<KernelSpeed> {
-    let layout = kind.layout()?;
+    kind.layout()?;
     if !isa.is_supported() {
         return None;
     }
@@ -59,12 +59,15 @@ pub fn kernel_speed(
     let n_groups = CACHED_ROWS / GROUP_ROWS;
     let weights = random_groups(&workers, (kind, order), n_groups)?;
     let stack = stack((kind, order), CACHED_ROWS, &weights)?;
-    let kernels = Kernels::on(isa, &stack);
+    let mut scratch = vec![0.0; crate::scratch_len(N_IN)];
+    let mut kernels = Kernels::on(isa, &stack);
+    if isa.has_bf16_tiles() {
+        kernels = kernels.or_bf16(&stack, scratch.len());
+    }
     let x = vec![0.5; N_IN];
     let mut rounded = Rounded::default();
-    let (forms, row) = ([[layout.form()]], |_| &x[..]);
-    let [[rows]] = rounded.fill_forms(&workers, forms, (n_columns, N_IN), &row);
-    let mut scratch = vec![0.0; crate::scratch_len(N_IN)];
+    let (roundings, row) = ([[kernels.rounding(n_columns)]], |_| &x[..]);
+    let [[rows]] = rounded.fill_alike(&workers, roundings, (n_columns, N_IN), &row);
     let seconds = fastest(budget, || {
         let weights = (&stack.item(0), 0..n_groups);
         let column = |c| rows.row(c);
@@ -72,7 +75,7 @@ pub fn kernel_speed(
             std::hint::black_box(y);
         };
         // SAFETY: the CPU has the instruction set (checked above), the kernels are those of the
-        // matrix, and the columns are rows in the form of its layout.
+        // matrix, and the columns are rows rounded for them.
         unsafe { for_products(&kernels, weights, n_columns, &column, &mut scratch, body) };
     });
     Some(KernelSpeed {

@@ -4,6 +4,8 @@
 //! instruction to the last of a product. Between two blocks of assembly no tile holds anything; their
 //! configuration stays, which nothing but [`Configured`] changes.
 
+pub(crate) mod bf16;
+
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;

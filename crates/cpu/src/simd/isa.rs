@@ -75,6 +75,15 @@ impl Isa {
         self == Self::best() || self.is_supported()
     }
 
+    /// Whether tiles of these instructions multiply bf16.
+    pub(crate) fn has_bf16_tiles(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        if self == Self::Amx {
+            return super::amx::bf16::is_available();
+        }
+        false
+    }
+
     /// All that this CPU has, the plainest first.
     pub fn available() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|isa| isa.is_supported())

@@ -197,6 +197,34 @@ pub(crate) trait Tiles: Unpacked {
     unsafe fn scaled(a: Self::V, scales: Self::V) -> [Self::V; 2];
 }
 
+/// Products of tiles of bf16: rows of activations with pairs of weights, of which a row of an operand
+/// `b` has those of 16 rows in two columns.
+///
+/// # Safety
+/// As [`Tiles`], and the CPU has tiles of bf16.
+pub(crate) trait Bf16Tiles: Tiles {
+    /// Float scales of 16 rows, ready for [`pairs`](Self::pairs).
+    type Scales: Copy;
+
+    unsafe fn scales(d: Self::F) -> Self::Scales;
+
+    /// The signed bytes of a quad times the scales of their rows, rounded to the nearest bf16, halves to
+    /// even: the pairs of its first two columns and of the others.
+    unsafe fn pairs(quad: Self::V, scales: &Self::Scales) -> [Self::V; 2];
+
+    /// `c[g] += a · b[g]` for so many groups, 1 to 4, over so many steps of 32 columns, at least one: of
+    /// the operands `a` has 16 rows of 32 for every step, `b` sixteen rows of pairs for every group and
+    /// step, the groups of a step one after another; the 16 rows of 16 floats of `c[g]` start `g · c_step`
+    /// bytes after `c`. `tiles` were made for 64 columns of bytes.
+    unsafe fn add_products(
+        tiles: &Self::Configured,
+        operands: (*const u16, *const u16),
+        groups_and_steps: (usize, usize),
+        c: *mut f32,
+        c_step: usize,
+    );
+}
+
 /// Products of bytes that add up in 32 bits.
 ///
 /// # Safety

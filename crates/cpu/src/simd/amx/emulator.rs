@@ -1,6 +1,6 @@
 //! Tiles for tests on machines without them: the instructions fault, and a signal handler does what
-//! they would have done (Intel's Software Developer's Manual, volume 2; intrinsics of AMX-TILE and
-//! AMX-INT8).
+//! they would have done (Intel's Software Developer's Manual, volume 2; intrinsics of AMX-TILE,
+//! AMX-INT8 and AMX-BF16).
 
 use std::cell::UnsafeCell;
 use std::sync::Once;
@@ -35,6 +35,14 @@ thread_local! {
 pub(crate) fn has_tiles() -> bool {
     install();
     crate::simd::Isa::Avx512.is_supported()
+}
+
+/// The same of tiles of bf16, beside which there is always rounding to it.
+pub(crate) fn has_bf16_tiles() -> bool {
+    let are_emulated = !super::is_available();
+    has_tiles()
+        && is_x86_feature_detected!("avx512bf16")
+        && (are_emulated || super::bf16::is_available())
 }
 
 fn install() {
@@ -102,6 +110,8 @@ unsafe fn run(state: &mut State, at: *const u8, registers: &[libc::greg_t]) -> O
                     assert!(state.shapes[first].0 > 0, "a configured tile");
                     state.tiles[first] = [[0; 64]; 16];
                 }
+                // TDPBF16PS
+                (0x5C, 2) => state.multiply_bf16(first, (usize::from(second), third)),
                 // TDPBUUD, TDPBUSD, TDPBSUD and TDPBSSD
                 (0x5E, _) => {
                     let are_signed = [prefix & 2 != 0, prefix & 1 != 0];
@@ -200,19 +210,50 @@ impl State {
         }
     }
 
+    /// Checks that these tiles can be multiplied; returns the rows and the columns of 32 bits of the
+    /// product, and the bytes of rows of `a`.
+    fn shape_of_product(&self, c: usize, (a, b): (usize, usize)) -> (usize, usize, usize) {
+        let ((depth, n_rows), (row_bytes, n_quads)) = (self.shapes[a], self.shapes[b]);
+        assert_eq!((row_bytes, n_rows), self.shapes[c]);
+        assert_eq!(depth, 4 * n_quads);
+        assert!(c != a && c != b && a != b, "three tiles");
+        assert!(depth > 0 && row_bytes % 4 == 0);
+        (n_rows, row_bytes / 4, depth)
+    }
+
+    /// `c[m][n] += Σ_k a[m][k] · b[k / 2][2 n + k mod 2]` of bf16, in f32.
+    fn multiply_bf16(&mut self, c: usize, (a, b): (usize, usize)) {
+        let (n_rows, n_columns, depth) = self.shape_of_product(c, (a, b));
+        let number = |tile: &[[u8; 64]; 16], row: usize, at: usize| {
+            f32::from_bits(u32::from_le_bytes([
+                0,
+                0,
+                tile[row][2 * at],
+                tile[row][2 * at + 1],
+            ]))
+        };
+        for m in 0..n_rows {
+            for n in 0..n_columns {
+                let mut products = 0.0;
+                for k in 0..depth / 2 {
+                    let of_b = number(&self.tiles[b], k / 2, 2 * n + k % 2);
+                    products = number(&self.tiles[a], m, k).mul_add(of_b, products);
+                }
+                let bytes = &mut self.tiles[c][m].as_chunks_mut::<4>().0[n];
+                *bytes = (f32::from_le_bytes(*bytes) + products).to_le_bytes();
+            }
+        }
+    }
+
     /// `c[m][n] += Σ_k a[m][k] · b[k / 4][4 n + k mod 4]`.
     fn multiply(&mut self, c: usize, (a, b): (usize, usize), are_signed: [bool; 2]) {
         let value = |byte: u8, is_signed| match is_signed {
             true => i32::from(byte as i8),
             false => i32::from(byte),
         };
-        let ((depth, n_rows), (row_bytes, n_quads)) = (self.shapes[a], self.shapes[b]);
-        assert_eq!((row_bytes, n_rows), self.shapes[c]);
-        assert_eq!(depth, 4 * n_quads);
-        assert!(c != a && c != b && a != b, "three tiles");
-        assert!(depth > 0 && row_bytes % 4 == 0);
+        let (n_rows, n_columns, depth) = self.shape_of_product(c, (a, b));
         for m in 0..n_rows {
-            for n in 0..row_bytes / 4 {
+            for n in 0..n_columns {
                 let mut bytes = [0; 4];
                 bytes.copy_from_slice(&self.tiles[c][m][4 * n..4 * n + 4]);
                 let mut sum = i32::from_le_bytes(bytes);
