@@ -174,10 +174,14 @@ unsafe fn store_pairs<S: Bf16Tiles, F: Format>(
     unsafe {
         let block = group.add(layout.group_meta_bytes() + b * F::BLOCK_BYTES);
         let scales = S::scales(block_scales::<S, F>(group, block));
-        for (q, quad) in signed::<S, F>(tables, block, 0).into_iter().enumerate() {
-            let [first, second] = S::pairs(quad, &scales);
-            S::store(first, to.add(2 * q * STEP).cast());
-            S::store(second, to.add((2 * q + 1) * STEP).cast());
+        let quads = signed::<S, F>(tables, block, 0);
+        // Two loops so short that they are unrolled: quads stay in registers.
+        for q in 0..quads.len() {
+            S::store(S::pair::<0>(quads[q], &scales), to.add(2 * q * STEP).cast());
+        }
+        for q in 0..quads.len() {
+            let to = to.add((2 * q + 1) * STEP);
+            S::store(S::pair::<1>(quads[q], &scales), to.cast());
         }
     }
 }

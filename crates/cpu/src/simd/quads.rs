@@ -203,14 +203,14 @@ pub(crate) trait Tiles: Unpacked {
 /// # Safety
 /// As [`Tiles`], and the CPU has tiles of bf16.
 pub(crate) trait Bf16Tiles: Tiles {
-    /// Float scales of 16 rows, ready for [`pairs`](Self::pairs).
+    /// Float scales of 16 rows, ready for [`pair`](Self::pair).
     type Scales: Copy;
 
     unsafe fn scales(d: Self::F) -> Self::Scales;
 
-    /// The signed bytes of a quad times the scales of their rows, rounded to the nearest bf16, halves to
-    /// even: the pairs of its first two columns and of the others.
-    unsafe fn pairs(quad: Self::V, scales: &Self::Scales) -> [Self::V; 2];
+    /// The signed bytes of the first two columns of a quad (`P` 0) or of the others (`P` 1) times the scales
+    /// of their rows, rounded to the nearest bf16, halves to even.
+    unsafe fn pair<const P: usize>(quad: Self::V, scales: &Self::Scales) -> Self::V;
 
     /// `c[g] += a · b[g]` for so many groups, 1 to 4, over so many steps of 32 columns, at least one: of
     /// the operands `a` has 16 rows of 32 for every step, `b` sixteen rows of pairs for every group and

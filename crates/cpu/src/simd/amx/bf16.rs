@@ -70,25 +70,21 @@ impl Bf16Tiles for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn pairs(quad: __m512i, scales: &PairScales) -> [__m512i; 2] {
+    unsafe fn pair<const P: usize>(quad: __m512i, scales: &PairScales) -> __m512i {
         // SAFETY: as above; the table has the bytes of four vectors.
         unsafe {
             let base = _mm512_set1_epi32(BASE);
             let bytes = _mm512_xor_si512(quad, _mm512_set1_epi8(-128));
-            let mut pairs = [bytes; 2];
-            for (pair, sources) in pairs.iter_mut().zip(&SOURCES.0) {
-                let mut floats = [_mm512_setzero_ps(); 2];
-                for half in 0..2 {
-                    let from = _mm512_load_si512(sources[half].as_ptr().cast());
-                    let above = _mm512_mask_permutexvar_epi8(base, AT, from, bytes);
-                    let (factor, term) = (scales.factors[half], scales.terms[half]);
-                    floats[half] = _mm512_fmadd_ps(_mm512_castsi512_ps(above), factor, term);
-                }
-                let rounded = _mm512_cvtne2ps_pbh(floats[1], floats[0]);
-                // The same 64 bytes.
-                *pair = std::mem::transmute::<__m512bh, __m512i>(rounded);
+            let mut floats = [_mm512_setzero_ps(); 2];
+            for half in 0..2 {
+                let from = _mm512_load_si512(SOURCES.0[P][half].as_ptr().cast());
+                let above = _mm512_mask_permutexvar_epi8(base, AT, from, bytes);
+                let (factor, term) = (scales.factors[half], scales.terms[half]);
+                floats[half] = _mm512_fmadd_ps(_mm512_castsi512_ps(above), factor, term);
             }
-            pairs
+            let rounded = _mm512_cvtne2ps_pbh(floats[1], floats[0]);
+            // The same 64 bytes.
+            std::mem::transmute::<__m512bh, __m512i>(rounded)
         }
     }
 

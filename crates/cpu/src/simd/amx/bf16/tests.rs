@@ -13,7 +13,11 @@ fn pairs(quad: &[i8; 64], d: &[f32; 16], to: &mut [[u16; 32]; 2]) {
     unsafe {
         let quad = _mm512_loadu_si512(quad.as_ptr().cast());
         let scales = Avx512::scales(_mm512_loadu_ps(d.as_ptr()));
-        for (pair, to) in Avx512::pairs(quad, &scales).into_iter().zip(to) {
+        let pairs = [
+            Avx512::pair::<0>(quad, &scales),
+            Avx512::pair::<1>(quad, &scales),
+        ];
+        for (pair, to) in pairs.into_iter().zip(to) {
             _mm512_storeu_si512(to.as_mut_ptr().cast(), pair);
         }
     }
