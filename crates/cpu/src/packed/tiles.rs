@@ -2,8 +2,12 @@
 //! arithmetic is that of `dot.rs`, to the last bit.
 //!
 //! Sums of tiles run over columns without a look at the scales of their sub-blocks. So weights are
-//! multiplied by those first: products of 16 bits, in two tiles of bytes. Small blocks have no
-//! such scales, and their sums leave the tiles after 32 columns.
+//! multiplied by those first: products of 16 bits, in two tiles of bytes. That takes as long as
+//! multiplying them with some 40 rows, so that the next block is taken apart while tiles are
+//! multiplied, which happens outside of the vector units. Small blocks have no such scales, and their
+//! sums leave the tiles after 32 columns.
+
+use std::ops::Range;
 
 use perigee_quant::packed::{CHUNK_LEN, Form, GROUP_ROWS, SubScales};
 
@@ -21,6 +25,8 @@ const TILE: usize = 1024;
 const STEP: usize = 64;
 /// Columns of a block of the larger kind.
 const SUPER_BLOCK: usize = 256;
+/// Steps of such a block.
+const N_STEPS: usize = SUPER_BLOCK / STEP;
 
 /// Sums of rows of activations with a group.
 type Sums = [f32; GROUP_ROWS];
@@ -139,57 +145,146 @@ pub(super) unsafe fn dot_tiles<S: Tiles, F: Format>(
     panel: &TilePanel<'_>,
     y: &mut [Sums],
 ) {
-    debug_assert!(y.len() <= panel.n_rows);
-    let layout = F::LAYOUT;
+    assert!(y.len() <= panel.n_rows);
     y.fill([0.0; GROUP_ROWS]);
-    let mut weights = Aligned([0; 2 * TILE * SUPER_BLOCK / STEP]);
-    let mut products = Aligned([0; TILE]);
+    // SAFETY: promised by the caller.
+    unsafe {
+        if F::LAYOUT.sub_scales == SubScales::None {
+            dot_small::<S, F>(group, panel, y);
+        } else {
+            dot_scaled::<S, F>(group, panel, y);
+        }
+    }
+}
+
+/// [`dot_tiles`] of blocks of 32 columns, to sums of zero.
+///
+/// # Safety
+/// As that.
+#[inline(always)]
+unsafe fn dot_small<S: Tiles, F: Format>(group: *const u8, panel: &TilePanel<'_>, y: &mut [Sums]) {
+    let mut weights = Aligned([0; TILE / 2]);
+    let mut products = Aligned([0; TILE / 2]);
     // SAFETY: promised by the caller; offsets are those of the layout and of the panel.
     unsafe {
         let tables = F::Codes::tables::<S, F>();
         // Until they are dropped nothing is called that might use tiles.
-        let tiles = S::configure(STEP.min(layout.block_len));
-        for b in 0..panel.n_in / layout.block_len {
-            let block = group.add(layout.group_meta_bytes() + b * F::BLOCK_BYTES);
+        let tiles = S::configure(CHUNK_LEN);
+        for b in 0..panel.n_in / CHUNK_LEN {
+            let block = block_of::<F>(group, b);
             let d = block_scales::<S, F>(group, block);
-            let a = panel.a.as_ptr().add(b * layout.block_len * panel.n_rows);
+            let a = panel.a.as_ptr().add(b * CHUNK_LEN * panel.n_rows);
             let da = &panel.scales[b * panel.n_rows..];
-            let first_sub = b * layout.block_len / layout.sub_len;
             let b = weights.0.as_mut_ptr();
             let c = products.0.as_mut_ptr();
-            if layout.sub_scales == SubScales::None {
-                store_small::<S, F>(&tables, block, b);
-                for (t, y) in y.chunks_mut(TILED).enumerate() {
-                    let first = t * TILED;
-                    S::multiply_once(&tiles, a.add(first * CHUNK_LEN), b, c);
-                    for (i, y) in y.iter_mut().enumerate() {
-                        let sum = S::load(c.add(i * GROUP_ROWS).cast());
-                        add_scaled::<S>(sum, d, da[first + i], y);
-                    }
-                }
-            } else {
-                store_scaled::<S, F>(&tables, block, b);
-                let mins = Mins::<S>::of::<F>(block);
-                for (t, y) in y.chunks_mut(TILED).enumerate() {
-                    let first = t * TILED;
-                    let a = (a.add(first * STEP), panel.n_rows * STEP);
-                    S::multiply_twice(&tiles, a, b, SUPER_BLOCK / STEP, c);
-                    for (i, y) in y.iter_mut().enumerate() {
-                        // Two tiles for the first 16 rows of activations, then two for the rest.
-                        let at = c.add(i / GROUP_ROWS * (TILE / 2) + i % GROUP_ROWS * GROUP_ROWS);
-                        let high = S::shl32::<8>(S::load(at.cast()));
-                        let sum = S::add(high, S::load(at.add(TILE / 4).cast()));
-                        add_scaled::<S>(sum, d, da[first + i], y);
-                        if layout.has_mins() {
-                            let deltas = &panel.deltas[first_sub * panel.n_rows + first + i..];
-                            let sum = mins.sum::<F>(deltas.as_ptr(), panel.n_rows);
-                            add_scaled::<S>(sum, mins.scale, da[first + i], y);
-                        }
-                    }
+            store_small::<S, F>(&tables, block, b);
+            for (t, y) in y.chunks_mut(TILED).enumerate() {
+                let first = t * TILED;
+                S::multiply_once(&tiles, a.add(first * CHUNK_LEN), b, c);
+                for (i, y) in y.iter_mut().enumerate() {
+                    let sum = S::load(c.add(i * GROUP_ROWS).cast());
+                    add_scaled::<S>(sum, d, da[first + i], y);
                 }
             }
         }
     }
+}
+
+/// [`dot_tiles`] of blocks of 256 columns, to sums of zero.
+///
+/// # Safety
+/// As that.
+#[inline(always)]
+unsafe fn dot_scaled<S: Tiles, F: Format>(group: *const u8, panel: &TilePanel<'_>, y: &mut [Sums]) {
+    let n_blocks = panel.n_in / SUPER_BLOCK;
+    let n_tiles = y.len().div_ceil(TILED);
+    // Those of a block and of the next one; products of a tile and of the one before.
+    let mut weights = Aligned([[0; 2 * TILE * N_STEPS]; 2]);
+    let mut products = Aligned([[0; TILE]; 2]);
+    // SAFETY: promised by the caller; offsets are those of the layout and of the panel.
+    unsafe {
+        let tables = F::Codes::tables::<S, F>();
+        for s in 0..N_STEPS {
+            store_scaled::<S, F>(&tables, block_of::<F>(group, 0), s, &mut weights.0[0]);
+        }
+        // Until they are dropped nothing is called that might use tiles.
+        let tiles = S::configure(STEP);
+        let mut last = None;
+        for b in 0..n_blocks {
+            for t in 0..n_tiles {
+                let rows = t * TILED..y.len().min((t + 1) * TILED);
+                let a = panel
+                    .a
+                    .as_ptr()
+                    .add(b * SUPER_BLOCK * panel.n_rows + rows.start * STEP);
+                let operands = (a, weights.0[b % 2].as_ptr());
+                let this = (b * n_tiles + t) % 2;
+                let c = products.0[this].as_mut_ptr();
+                let shape = (rows.len().div_ceil(GROUP_ROWS), N_STEPS);
+                S::multiply_twice(&tiles, operands, panel.n_rows * STEP, shape, c);
+                // What follows does not wait for these products.
+                if b + 1 < n_blocks {
+                    let next = block_of::<F>(group, b + 1);
+                    for s in t * N_STEPS / n_tiles..(t + 1) * N_STEPS / n_tiles {
+                        store_scaled::<S, F>(&tables, next, s, &mut weights.0[(b + 1) % 2]);
+                    }
+                }
+                if let Some((b, rows)) = last.replace((b, rows)) {
+                    add_products::<S, F>((group, b), panel, &products.0[1 - this], (rows, y));
+                }
+            }
+        }
+        if let Some((b, rows)) = last {
+            let this = (n_blocks * n_tiles - 1) % 2;
+            add_products::<S, F>((group, b), panel, &products.0[this], (rows, y));
+        }
+    }
+}
+
+/// Adds the products of block `b` of a group with some rows of a panel to their sums.
+///
+/// # Safety
+/// As [`dot_scaled`]; the group has that block.
+#[inline(always)]
+unsafe fn add_products<S: Tiles, F: Format>(
+    (group, b): (*const u8, usize),
+    panel: &TilePanel<'_>,
+    products: &[i32; TILE],
+    (rows, y): (Range<usize>, &mut [Sums]),
+) {
+    let layout = F::LAYOUT;
+    let first = b * panel.n_rows + rows.start;
+    let first_delta = b * layout.n_sub() * panel.n_rows + rows.start;
+    // SAFETY: promised by the caller; there are sums of 16 rows of weights with each of `rows`.
+    unsafe {
+        let block = block_of::<F>(group, b);
+        let d = block_scales::<S, F>(group, block);
+        let mins = Mins::<S>::of::<F>(block);
+        let da = &panel.scales[first..first + rows.len()];
+        for (i, (y, da)) in y[rows].iter_mut().zip(da).enumerate() {
+            // Two tiles for the first 16 rows of activations, then two for the rest.
+            let at = i / GROUP_ROWS * (TILE / 2) + i % GROUP_ROWS * GROUP_ROWS;
+            let at = products.as_ptr().add(at);
+            let high = S::shl32::<8>(S::load(at.cast()));
+            let sum = S::add(high, S::load(at.add(TILE / 4).cast()));
+            add_scaled::<S>(sum, d, *da, y);
+            if layout.has_mins() {
+                let deltas = &panel.deltas[first_delta + i..];
+                let sum = mins.sum::<F>(deltas.as_ptr(), panel.n_rows);
+                add_scaled::<S>(sum, mins.scale, *da, y);
+            }
+        }
+    }
+}
+
+/// Block `b` of a group.
+///
+/// # Safety
+/// The group has it.
+#[inline(always)]
+unsafe fn block_of<F: Format>(group: *const u8, b: usize) -> *const u8 {
+    // SAFETY: promised by the caller.
+    unsafe { group.add(F::LAYOUT.group_meta_bytes() + b * F::BLOCK_BYTES) }
 }
 
 /// The tile of a block of 32 columns.
@@ -210,23 +305,27 @@ unsafe fn store_small<S: Tiles, F: Format>(
     }
 }
 
-/// The tiles of a block of 256 columns: for each step that of high bytes, then that of low ones.
+/// The tiles of a step of a block of 256 columns among those of all: that of high bytes, then that of
+/// low ones.
 ///
 /// # Safety
-/// As [`signed`]; `to` has room for them.
+/// As [`signed`]; the block has that step.
 #[inline(always)]
 unsafe fn store_scaled<S: Tiles, F: Format>(
     tables: &<F::Codes as Unpack>::Tables<S>,
     block: *const u8,
-    to: *mut i8,
+    step: usize,
+    to: &mut [i8; 2 * TILE * N_STEPS],
 ) {
     let layout = F::LAYOUT;
-    // SAFETY: promised by the caller.
+    let to = to[2 * TILE * step..].as_mut_ptr();
+    // SAFETY: promised by the caller; both halves of both tiles are in the array.
     unsafe {
-        for chunk in 0..SUPER_BLOCK / CHUNK_LEN {
+        for half in 0..2 {
+            let chunk = 2 * step + half;
             let scales = SubBlocks::<S>::of::<F>(block, chunk).scales;
             let quads = signed::<S, F>(tables, block, chunk);
-            let to = to.add(chunk / 2 * 2 * TILE + chunk % 2 * (TILE / 2));
+            let to = to.add(half * (TILE / 2));
             for (q, quad) in quads.into_iter().enumerate() {
                 let scales = scales[q / 4 * CHUNK_LEN / 2 / layout.sub_len];
                 let [high, low] = S::scaled(quad, scales);

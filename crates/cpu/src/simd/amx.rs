@@ -122,12 +122,12 @@ impl Tiles for Avx512 {
     #[inline(always)]
     unsafe fn multiply_twice(
         _: &Configured,
-        (a, a_step): (*const i8, usize),
-        b: *const i8,
-        n_steps: usize,
+        (a, b): (*const i8, *const i8),
+        a_step: usize,
+        (n_a, n_steps): (usize, usize),
         c: *mut i32,
     ) {
-        debug_assert!(n_steps > 0);
+        debug_assert!((1..=2).contains(&n_a) && n_steps > 0);
         // SAFETY: good pointers and tiles are promised by the caller.
         unsafe {
             asm!(
@@ -139,21 +139,28 @@ impl Tiles for Avx512 {
                 "tileloadd tmm6, [{b} + {row}]",
                 "tileloadd tmm4, [{a} + {row}]",
                 "tileloadd tmm7, [{b} + {row} + 1024]",
-                "tileloadd tmm5, [{a} + {row} + 1024]",
                 "tdpbssd tmm0, tmm4, tmm6",
                 "tdpbssd tmm1, tmm4, tmm7",
+                "cmp {n_a}, 2",
+                "jb 3f",
+                "tileloadd tmm5, [{a} + {row} + 1024]",
                 "tdpbssd tmm2, tmm5, tmm6",
                 "tdpbssd tmm3, tmm5, tmm7",
+                "3:",
                 "add {a}, {a_step}",
                 "add {b}, 2048",
                 "dec {n}",
                 "jnz 2b",
                 "tilestored [{c} + {row}], tmm0",
                 "tilestored [{c} + {row} + 1024], tmm1",
+                "cmp {n_a}, 2",
+                "jb 4f",
                 "tilestored [{c} + {row} + 2048], tmm2",
                 "tilestored [{c} + {row} + 3072], tmm3",
+                "4:",
                 a = inout(reg) a => _,
                 a_step = in(reg) a_step,
+                n_a = in(reg) n_a,
                 b = inout(reg) b => _,
                 c = in(reg) c,
                 n = inout(reg) n_steps => _,
@@ -279,7 +286,7 @@ pub(crate) unsafe fn peak(rounds: usize) -> usize {
     unsafe {
         let tiles = Configured::new(ROW_BYTES.into());
         for _ in 0..rounds {
-            Avx512::multiply_twice(&tiles, (a, 0), b, N_STEPS, c);
+            Avx512::multiply_twice(&tiles, (a, b), 0, (2, N_STEPS), c);
         }
     }
     rounds * N_STEPS * 4 * 16 * 16 * 64
@@ -291,13 +298,15 @@ fn multiplies_right() -> bool {
     const QUARTER: usize = TILE / 4;
     let a: [u8; 2 * TILE] = std::array::from_fn(|i| (i * 7 % 251) as u8);
     let b: [u8; 2 * TILE] = std::array::from_fn(|i| (i * 11 % 241) as u8);
-    let (mut twice, mut planes) = ([0; 4 * QUARTER], [0; 3 * QUARTER]);
+    let (mut twice, mut once) = ([0; 4 * QUARTER], [0; 4 * QUARTER]);
+    let mut planes = [0; 3 * QUARTER];
     // SAFETY: the CPU has tiles and the process may use them, checked by the caller; the operands
     // are of one step.
     unsafe {
         let tiles = Configured::new(ROW_BYTES.into());
-        let signed = (a.as_ptr().cast(), 0);
-        Avx512::multiply_twice(&tiles, signed, b.as_ptr().cast(), 1, twice.as_mut_ptr());
+        let signed = (a.as_ptr().cast(), b.as_ptr().cast());
+        Avx512::multiply_twice(&tiles, signed, 0, (2, 1), twice.as_mut_ptr());
+        Avx512::multiply_twice(&tiles, signed, 0, (1, 1), once.as_mut_ptr());
         multiply_planes(&tiles, a.as_ptr(), b.as_ptr(), 1, planes.as_mut_ptr());
     }
     let signed = |byte: u8| i32::from(byte as i8);
@@ -314,6 +323,8 @@ fn multiplies_right() -> bool {
         let mixed = sum(0, 1, at, signed, unsigned) + sum(1, 0, at, unsigned, signed);
         let expected = [ss(0, 0), mixed, sum(1, 1, at, unsigned, unsigned)];
         (0..4).all(|product| twice[product * QUARTER + at] == ss(product / 2, product % 2))
+            && (0..2).all(|product| once[product * QUARTER + at] == ss(0, product))
+            && (2..4).all(|product| once[product * QUARTER + at] == 0)
             && (0..3).all(|kind| planes[kind * QUARTER + at] == expected[kind])
     })
 }

@@ -178,14 +178,15 @@ pub(crate) trait Tiles: Unpacked {
     /// Makes tiles ready for products over `depth` columns at a time: 64 or 32.
     unsafe fn configure(depth: usize) -> Self::Configured;
 
-    /// `c[i][j] = Σ a[i] · b[j]`, i and j 0 or 1, over `n_steps` of 64 columns, at least one: `a` has two times 16
-    /// rows of 64 bytes, and those of the next step `a_step` bytes on; `b` has two times 16 quads
-    /// for every step; `c` gets four times 16 rows.
+    /// `c[i][j] = Σ a[i] · b[j]`, j 0 or 1, for as many i, 1 or 2, and over as many steps of 64 columns, at
+    /// least one, as the shape says: of the operands `a` has 16 rows of 64 bytes for each i, and those of the
+    /// next step `a_step` bytes on; `b` has two times 16 quads for every step; `c` gets two times 16
+    /// rows for each i.
     unsafe fn multiply_twice(
         tiles: &Self::Configured,
-        a: (*const i8, usize),
-        b: *const i8,
-        n_steps: usize,
+        operands: (*const i8, *const i8),
+        a_step: usize,
+        shape: (usize, usize),
         c: *mut i32,
     );
 
