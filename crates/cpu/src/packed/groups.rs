@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use perigee_quant::packed::{Form, GROUP_ROWS};
+use perigee_quant::packed::{GROUP_ROWS, Layout};
 
 use super::activations::Rounding;
 use super::bf16_tiles::Bf16Panel;
@@ -33,7 +33,7 @@ pub(super) struct Kernels {
     /// For few columns where rows are in the order of the file.
     file: Option<Kernel>,
     packed: PackedKernels,
-    form: Form,
+    layout: &'static Layout,
 }
 
 /// Those of packed rows.
@@ -41,7 +41,7 @@ pub(super) struct Kernels {
 struct PackedKernels {
     kernel: Kernel,
     /// For many columns.
-    tiles: Option<(TileKernel, Form)>,
+    tiles: Option<(TileKernel, &'static Layout)>,
     /// For many columns in bf16.
     bf16: Option<Bf16Kernel>,
 }
@@ -65,7 +65,7 @@ impl Kernels {
             kernel.expect("types with a layout have kernels")
         };
         let layout = stack.layout().expect("weights that meet integers have one");
-        let tiles = || Some((tile_kernel(stack.kind())?, layout.form()));
+        let tiles = || Some((tile_kernel(stack.kind())?, layout));
         Self {
             file: (stack.order() == Order::File).then(|| kernel(Order::File)),
             packed: PackedKernels {
@@ -73,7 +73,7 @@ impl Kernels {
                 tiles: if isa == Isa::Amx { tiles() } else { None },
                 bf16: None,
             },
-            form: layout.form(),
+            layout,
         }
     }
 
@@ -91,7 +91,7 @@ impl Kernels {
         if self.packed.bf16.is_some() && n_columns >= WORTH_BF16 {
             Rounding::Bf16
         } else {
-            Rounding::Int8(self.form)
+            Rounding::Int8(self.layout.form())
         }
     }
 }
@@ -177,14 +177,14 @@ unsafe fn products(
         unsafe { bf16_products(bf16, (weights, groups), columns, scratch, body) };
         return;
     }
-    if let Some((tiles, form)) = kernels.tiles.as_ref().filter(|_| n >= WORTH_TILES) {
-        let most = TilePanel::most_rows(form, n_in, scratch.len());
+    if let Some((tiles, layout)) = kernels.tiles.filter(|_| n >= WORTH_TILES) {
+        let most = TilePanel::most_rows(layout, n_in, scratch.len());
         if most > 0 {
             for first in (0..n).step_by(most) {
                 let these = |i| row(first + i);
                 let rows: (_, &dyn Fn(usize) -> _) = (most.min(n - first), &these);
                 // SAFETY: the rows are whole and of the form, promised by the caller.
-                let (panel, sums) = unsafe { TilePanel::gather(form, n_in, rows, scratch) };
+                let (panel, sums) = unsafe { TilePanel::gather(layout, n_in, rows, scratch) };
                 for group in groups.clone() {
                     // SAFETY: the CPU has tiles and the group is packed, promised by the caller;
                     // there are as many sums as rows were gathered.

@@ -260,7 +260,7 @@ fn many_tokens_give_the_same_bits_on_every_instruction_set() {
 /// Floats of scratch memory that suffice for a panel of as many rows, and for no more tiles.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 fn panel_len(layout: &Layout, n_in: usize, n_rows: usize) -> usize {
-    let suffices = |len: &usize| TilePanel::most_rows(&layout.form(), n_in, *len) >= n_rows;
+    let suffices = |len: &usize| TilePanel::most_rows(layout, n_in, *len) >= n_rows;
     (0..).find(suffices).unwrap()
 }
 
@@ -277,13 +277,12 @@ fn tiles_give_the_canonical_bits() {
         for (n_in, n_rows) in [(layout.block_len, 1), (768, 37), (512, 90), (512, 170)] {
             let (rows, packed) = group(kind, n_in, kind.id() + 1);
             let x = activations(layout, n_in, n_rows, kind.id());
-            let form = layout.form();
             let mut scratch = vec![7.0; panel_len(layout, n_in, n_rows)];
             // SAFETY: whole rows of activations; the CPU has AVX-512 and emulated tiles; the group
             // is whole and the panel of its form.
             let sums = unsafe {
                 let row = |i: usize| x[i].as_ptr();
-                let (panel, sums) = TilePanel::gather(&form, n_in, (n_rows, &row), &mut scratch);
+                let (panel, sums) = TilePanel::gather(layout, n_in, (n_rows, &row), &mut scratch);
                 kernel.dot(packed.as_ptr(), &panel, sums);
                 sums
             };

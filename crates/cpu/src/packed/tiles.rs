@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use perigee_quant::packed::{CHUNK_LEN, Form, GROUP_ROWS, SubScales};
+use perigee_quant::packed::{CHUNK_LEN, GROUP_ROWS, Layout, SubScales};
 
 use super::dot::{Format, SubBlocks, block_scales};
 use super::unpack::Unpack;
@@ -41,87 +41,80 @@ pub(crate) struct TilePanel<'a> {
     a: &'a [i8],
     /// `[n_in / block_len, rows]`
     scales: &'a [f32],
-    /// The deltas of the form, if it has any: `[n_in / sub_len, rows]`
+    /// The deltas of the form, of types with minima: `[n_in / sub_len, rows]`
     deltas: &'a [i32],
 }
 
 impl<'a> TilePanel<'a> {
-    /// Columns of a step.
-    fn step(form: &Form) -> usize {
-        STEP.min(form.block_len)
-    }
-
     /// Floats for a row and its sums.
-    fn row_len(form: &Form, n_in: usize) -> usize {
-        n_in / size_of::<f32>() + n_in / form.block_len + Self::n_deltas(form, n_in) + GROUP_ROWS
+    fn row_len(layout: &Layout, n_in: usize) -> usize {
+        let n_scales = n_in / layout.block_len + Self::n_deltas(layout, n_in);
+        n_in / size_of::<f32>() + n_scales + GROUP_ROWS
     }
 
-    /// Deltas of a row.
-    fn n_deltas(form: &Form, n_in: usize) -> usize {
-        if form.shift == 0 {
-            0
+    /// Deltas of a row: what minima are multiplied with.
+    fn n_deltas(layout: &Layout, n_in: usize) -> usize {
+        if layout.has_mins() {
+            n_in / layout.sub_len
         } else {
-            n_in / form.sub_len
+            0
         }
     }
 
     /// Most rows for which a scratch memory suffices, a multiple of whole tiles.
-    pub(crate) fn most_rows(form: &Form, n_in: usize, scratch_len: usize) -> usize {
-        scratch_len.saturating_sub(LANES) / (TILED * Self::row_len(form, n_in)) * TILED
+    pub(crate) fn most_rows(layout: &Layout, n_in: usize, scratch_len: usize) -> usize {
+        scratch_len.saturating_sub(LANES) / (TILED * Self::row_len(layout, n_in)) * TILED
     }
 
     /// Gathers `n_rows` rows in `scratch`, and returns them and memory for their sums.
     ///
     /// # Safety
-    /// `row(i)` points to a row of `n_in` activations in the form.
+    /// `row(i)` points to a row of `n_in` activations in the form of the layout.
     ///
     /// # Panics
     /// When there are more than [`most_rows`](Self::most_rows).
     pub(crate) unsafe fn gather(
-        form: &Form,
+        layout: &Layout,
         n_in: usize,
         (n_rows, row): (usize, &dyn Fn(usize) -> *const u8),
         scratch: &'a mut [f32],
     ) -> (Self, &'a mut [Sums]) {
+        let form = layout.form();
         let n_tiled = n_rows.next_multiple_of(TILED);
-        let (n_blocks, step) = (n_in / form.block_len, Self::step(form));
         let lens = [
             n_tiled * n_in / size_of::<f32>(),
             n_tiled * GROUP_ROWS,
-            n_tiled * n_blocks,
-            n_tiled * Self::n_deltas(form, n_in),
+            n_tiled * (n_in / layout.block_len),
+            n_tiled * Self::n_deltas(layout, n_in),
         ];
         let [a, sums, scales, deltas] = take_parts(aligned(scratch), lens);
         let sums = &mut sums.as_chunks_mut().0[..n_rows];
         // SAFETY: any bits are bytes, which need no alignment.
-        let a = unsafe { a.align_to_mut::<i8>().1 };
+        let a = unsafe { a.align_to_mut::<u8>().1 };
         // SAFETY: any bits are integers, of the same size and alignment.
         let deltas = unsafe { deltas.align_to_mut::<i32>().1 };
-        for i in 0..n_tiled {
-            let columns = a.chunks_exact_mut(n_tiled * step);
-            let columns = columns.map(|a| &mut a[i * step..(i + 1) * step]);
-            if i >= n_rows {
-                columns.for_each(|columns| columns.fill(0));
-                continue;
-            }
+        for i in 0..n_rows {
             // SAFETY: a whole row, promised by the caller.
             let row = unsafe { std::slice::from_raw_parts(row(i), form.row_bytes(n_in)) };
-            for (to, from) in columns.zip(row.chunks_exact(step)) {
-                for (to, from) in to.iter_mut().zip(from) {
-                    *to = *from as i8;
-                }
+            if layout.block_len < STEP {
+                place_steps::<CHUNK_LEN>(&row[..n_in], a, (i, n_tiled));
+            } else {
+                place_steps::<STEP>(&row[..n_in], a, (i, n_tiled));
             }
             let da = row[form.scales(n_in)].as_chunks::<4>().0;
             for (scales, da) in scales.chunks_exact_mut(n_tiled).zip(da) {
                 scales[i] = f32::from_le_bytes(*da);
             }
-            if form.shift != 0 {
-                let of_row = row[form.deltas(n_in)].as_chunks::<4>().0;
-                for (deltas, delta) in deltas.chunks_exact_mut(n_tiled).zip(of_row) {
-                    deltas[i] = i32::from_le_bytes(*delta);
-                }
+            let of_row = row[form.deltas(n_in)].as_chunks::<4>().0;
+            for (deltas, delta) in deltas.chunks_exact_mut(n_tiled).zip(of_row) {
+                deltas[i] = i32::from_le_bytes(*delta);
             }
         }
+        for columns in a.chunks_exact_mut(n_tiled * STEP.min(layout.block_len)) {
+            columns[n_rows * STEP.min(layout.block_len)..].fill(0);
+        }
+        // SAFETY: any byte is a signed one.
+        let a = unsafe { a.align_to::<i8>().1 };
         let panel = Self {
             n_in,
             n_rows: n_tiled,
@@ -130,6 +123,15 @@ impl<'a> TilePanel<'a> {
             deltas,
         };
         (panel, sums)
+    }
+}
+
+/// Copies a row to place `i` of `n` in every step of a panel; of a constant length, as a call for
+/// each would take longer than what it copies.
+fn place_steps<const STEP: usize>(row: &[u8], a: &mut [u8], (i, n): (usize, usize)) {
+    let steps = a.as_chunks_mut::<STEP>().0.chunks_exact_mut(n);
+    for (to, from) in steps.zip(row.as_chunks::<STEP>().0) {
+        to[i] = *from;
     }
 }
 

@@ -45,6 +45,11 @@ pub(crate) fn has_bf16_tiles() -> bool {
         && (are_emulated || super::bf16::is_available())
 }
 
+#[test]
+fn the_check_at_start_up_accepts_tiles() {
+    assert!(!has_tiles() || super::multiplies_right());
+}
+
 fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
