@@ -2,7 +2,8 @@
 //!
 //! For types of small blocks without sub-blocks. Integers of those leave the tiles after 32 columns to
 //! meet their scales, which takes three times as long as multiplying them; here scales are in the
-//! weights, and sums stay. The numbers are not those of `dot.rs` but closer to exact ones: weights and
+//! weights, and sums stay. Taking weights apart is as long as multiplying them with some hundred
+//! rows, so that those that come next are taken apart while tiles are multiplied. The numbers are not those of `dot.rs` but closer to exact ones: weights and
 //! activations have 8 significant bits each, where activations of 8-bit integers share a scale.
 
 use perigee_quant::packed::{CHUNK_LEN, GROUP_ROWS};
@@ -20,9 +21,9 @@ const TILED: usize = 16;
 const TILE: usize = 512;
 /// Columns of a step: of a tile, and of a block of weights.
 const STEP: usize = CHUNK_LEN;
-/// Columns that are multiplied before sums go back to memory: the weights of so many groups stay in
-/// the first-level cache beside a tile of each step of activations.
-const SPAN: usize = 256;
+/// Columns that are multiplied before sums go back to memory: the weights of so many groups, and those
+/// that come next, stay in the first-level cache beside a tile of each step of activations.
+const SPAN: usize = 128;
 /// Groups that are multiplied side by side: as many as there are tiles for sums, beside which a tile of
 /// activations is loaded once.
 const GROUPS: usize = 4;
@@ -125,52 +126,104 @@ pub(super) unsafe fn dot_bf16<S: Bf16Tiles, F: Format>(
     panel: &mut Bf16Panel<'_>,
 ) {
     let n_tiled = panel.n_tiled();
+    let n_tiles = n_tiled / TILED;
+    let n_units = groups.len().div_ceil(GROUPS) * panel.n_in.div_ceil(SPAN);
     panel.sums[..groups.len() * n_tiled].fill([0.0; GROUP_ROWS]);
-    let mut weights = Aligned([0; GROUPS * SPAN / STEP * TILE]);
+    // Those of a unit and of the next one.
+    let mut weights = Aligned([[0; GROUPS * SPAN / STEP * TILE]; 2]);
     // SAFETY: promised by the caller; offsets are those of the layout and of the panel.
     unsafe {
         let tables = F::Codes::tables::<S, F>();
+        let first = Unit::of(groups, panel.n_in, 0);
+        for i in 0..first.n_blocks() {
+            first.store_block::<S, F>(&tables, i, &mut weights.0[0]);
+        }
         // Until they are dropped nothing is called that might use tiles.
         let tiles = S::configure(STEP * size_of::<u16>());
-        for first in (0..panel.n_in).step_by(SPAN) {
-            let n_steps = SPAN.min(panel.n_in - first) / STEP;
-            panel.gather(first, n_steps);
-            let b = weights.0.as_mut_ptr();
-            let mut sums = &mut panel.sums[..];
-            for groups in groups.chunks(GROUPS) {
-                for s in 0..n_steps {
-                    for (g, group) in groups.iter().enumerate() {
-                        let to = b.add((s * groups.len() + g) * TILE);
-                        store_pairs::<S, F>(&tables, *group, first / STEP + s, to);
+        for u in 0..n_units {
+            let unit = Unit::of(groups, panel.n_in, u);
+            if unit.first_group == 0 {
+                panel.gather(unit.first, unit.n_steps);
+            }
+            let next = (u + 1 < n_units).then(|| Unit::of(groups, panel.n_in, u + 1));
+            for t in 0..n_tiles {
+                let a = panel.span.as_ptr().add(t * unit.n_steps * TILE);
+                let operands = (a, weights.0[u % 2].as_ptr());
+                let shape = (unit.groups.len(), unit.n_steps);
+                let c = panel.sums[unit.first_group * n_tiled + t * TILED..].as_mut_ptr();
+                let c_step = n_tiled * size_of::<Sums>();
+                S::add_products(&tiles, operands, shape, c.cast(), c_step);
+                // What follows does not wait for these products.
+                if let Some(next) = &next {
+                    let n = next.n_blocks();
+                    for i in t * n / n_tiles..(t + 1) * n / n_tiles {
+                        next.store_block::<S, F>(&tables, i, &mut weights.0[(u + 1) % 2]);
                     }
                 }
-                let (of_groups, rest) = sums.split_at_mut(groups.len() * n_tiled);
-                let c = of_groups.as_mut_ptr();
-                for t in 0..n_tiled / TILED {
-                    let a = panel.span.as_ptr().add(t * n_steps * TILE);
-                    let c_step = n_tiled * size_of::<Sums>();
-                    let c = c.add(t * TILED).cast();
-                    S::add_products(&tiles, (a, b), (groups.len(), n_steps), c, c_step);
-                }
-                sums = rest;
             }
         }
+    }
+}
+
+/// Weights that are multiplied with all rows of a panel before others: a span of some groups.
+struct Unit<'a> {
+    groups: &'a [*const u8],
+    first_group: usize,
+    /// First column.
+    first: usize,
+    n_steps: usize,
+}
+
+impl<'a> Unit<'a> {
+    /// Unit `u` of groups of `n_in` columns: all groups of a span, then those of the next.
+    fn of(groups: &'a [*const u8], n_in: usize, u: usize) -> Self {
+        let per_span = groups.len().div_ceil(GROUPS);
+        let (first, first_group) = (u / per_span * SPAN, u % per_span * GROUPS);
+        Self {
+            groups: &groups[first_group..groups.len().min(first_group + GROUPS)],
+            first_group,
+            first,
+            n_steps: SPAN.min(n_in - first) / STEP,
+        }
+    }
+
+    /// Blocks of weights, each of which makes a tile.
+    fn n_blocks(&self) -> usize {
+        self.n_steps * self.groups.len()
+    }
+
+    /// Makes the tile of block `i`: those of all groups for a step, then for the next.
+    ///
+    /// # Safety
+    /// As [`dot_bf16`]; the groups have these columns.
+    #[inline(always)]
+    unsafe fn store_block<S: Bf16Tiles, F: Format>(
+        &self,
+        tables: &<F::Codes as Unpack>::Tables<S>,
+        i: usize,
+        to: &mut [u16; GROUPS * SPAN / STEP * TILE],
+    ) {
+        let (step, group) = (i / self.groups.len(), self.groups[i % self.groups.len()]);
+        let to = &mut to.as_chunks_mut().0[i];
+        // SAFETY: promised by the caller.
+        unsafe { store_pairs::<S, F>(tables, group, self.first / STEP + step, to) };
     }
 }
 
 /// The tile of block `b` of a group.
 ///
 /// # Safety
-/// As [`dot_bf16`]; the group has that block, and `to` room for a tile.
+/// As [`dot_bf16`]; the group has that block.
 #[inline(always)]
 unsafe fn store_pairs<S: Bf16Tiles, F: Format>(
     tables: &<F::Codes as Unpack>::Tables<S>,
     group: *const u8,
     b: usize,
-    to: *mut u16,
+    to: &mut [u16; TILE],
 ) {
     let layout = F::LAYOUT;
-    // SAFETY: promised by the caller.
+    let to = to.as_mut_ptr();
+    // SAFETY: promised by the caller; a tile has sixteen rows of pairs.
     unsafe {
         let block = group.add(layout.group_meta_bytes() + b * F::BLOCK_BYTES);
         let scales = S::scales(block_scales::<S, F>(group, block));
