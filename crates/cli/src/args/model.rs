@@ -52,8 +52,9 @@ pub(crate) struct ModelArgs {
     /// packed when they fit with room to spare (--no-mmap and --mmap mean pack and map) [default: auto]
     #[arg(long, value_name = "HOW", env = "PERIGEE_LOAD")]
     pub(crate) load: Option<LoadHow>,
-    /// What quantised weights are multiplied with: activations rounded to 8 bits (int8), or as they
-    /// are (f32), which is exact, slow and of use to compare [default: int8]
+    /// What quantised weights are multiplied with: activations rounded to 8 bits (int8; of many tokens
+    /// to bf16 where tiles of AMX are faster so), or as they are (f32), which is exact, slow and of
+    /// use to compare [default: int8]
     #[arg(long, value_name = "TYPE", env = "PERIGEE_ACTIVATIONS")]
     pub(crate) activations: Option<ActivationKind>,
     /// Instructions that the kernels use, to compare them [default: the best of this CPU]

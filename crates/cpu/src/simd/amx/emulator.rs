@@ -226,7 +226,7 @@ impl State {
         (n_rows, row_bytes / 4, depth)
     }
 
-    /// `c[m][n] += Σ_k a[m][k] · b[k / 2][2 n + k mod 2]` of bf16, in f32.
+    /// `c[m][n] += Σ_k a[m][k] · b[k / 2][2 n + k mod 2]` of bf16, in f32: a sum for even k, one for odd.
     fn multiply_bf16(&mut self, c: usize, (a, b): (usize, usize)) {
         let (n_rows, n_columns, depth) = self.shape_of_product(c, (a, b));
         let number = |tile: &[[u8; 64]; 16], row: usize, at: usize| {
@@ -239,11 +239,13 @@ impl State {
         };
         for m in 0..n_rows {
             for n in 0..n_columns {
-                let mut products = 0.0;
+                let mut products = [0.0; 2];
                 for k in 0..depth / 2 {
                     let of_b = number(&self.tiles[b], k / 2, 2 * n + k % 2);
-                    products = number(&self.tiles[a], m, k).mul_add(of_b, products);
+                    let sum = &mut products[k % 2];
+                    *sum = number(&self.tiles[a], m, k).mul_add(of_b, *sum);
                 }
+                let products = products[0] + products[1];
                 let bytes = &mut self.tiles[c][m].as_chunks_mut::<4>().0[n];
                 *bytes = (f32::from_le_bytes(*bytes) + products).to_le_bytes();
             }
