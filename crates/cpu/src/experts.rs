@@ -4,11 +4,13 @@
 //! token's experts are added in ascending order of their index, whatever the batch. The shared
 //! expert and a dense FFN are experts that every token goes to with weight 1.
 
+use std::ops::Range;
+
 use perigee_topology::DisjointMut;
 
-use crate::matmul::{TILE_ROWS, dequantized_tile, for_tiles, task_rows};
+use crate::matmul::{TILE_ROWS, for_dots, task_rows};
 use crate::packed::{integer_down, integer_gate_up};
-use crate::simd::{BLOCK, dot_rows};
+use crate::simd::{Columns, MANY_ROWS};
 use crate::{Stack, Workers, silu_mul};
 
 /// One expert of one token.
@@ -201,7 +203,8 @@ impl Experts<'_> {
     /// `activations[pair] = silu(W_gate x) ⊙ W_up x`; a task is some rows of one expert.
     fn gate_up(&self, workers: &Workers, groups: &ExpertGroups, x: &[f32], out: &mut [f32]) {
         let (hidden, n_rows) = (self.gate.n_in(), self.gate.n_rows());
-        let mut task_rows = task_rows(2 * hidden, n_rows);
+        let shape = (groups.active.len(), n_rows);
+        let mut task_rows = task_rows(workers, 2 * hidden, groups.mean_len(), shape);
         if self.gate.layout().or(self.up.layout()).is_some() {
             task_rows = task_rows.next_multiple_of(TILE_ROWS);
         }
@@ -211,28 +214,29 @@ impl Experts<'_> {
             let expert = groups.active[task / n_tasks] as usize;
             let (gate, up) = (self.gate.item(expert), self.up.item(expert));
             let first = task % n_tasks * task_rows;
-            let (gate_scratch, up_scratch) = scratch.split_at_mut(TILE_ROWS * hidden);
-            for_tiles(first..n_rows.min(first + task_rows), |rows| {
-                let gate_tile = dequantized_tile(&gate, rows.clone(), gate_scratch);
-                let up_tile = dequantized_tile(&up, rows.clone(), up_scratch);
-                let pairs = groups.pairs(expert);
-                for pair in pairs.clone().step_by(BLOCK) {
-                    let n = BLOCK.min(pairs.end - pair);
-                    let mut block = [[].as_slice(); BLOCK];
-                    for (row, token) in block.iter_mut().zip(&groups.tokens[pair..pair + n]) {
-                        *row = &x[*token as usize * hidden..][..hidden];
+            let rows = first..n_rows.min(first + task_rows);
+            let pairs = groups.pairs(expert);
+            let tokens = &groups.tokens[pairs.clone()];
+            let row = |j: usize| &x[tokens[j] as usize * hidden..][..hidden];
+            let columns: Columns<'_, '_> = (tokens.len(), &row);
+            let start = |j: usize, rows: &Range<usize>| (pairs.start + j) * n_rows + rows.start;
+            for_dots(
+                &gate,
+                rows.clone(),
+                columns,
+                scratch,
+                &mut |rows, j, sums| {
+                    for (j, sums) in (j..).zip(sums.chunks_exact(rows.len())) {
+                        // SAFETY: a (pair, row) belongs to one task: a pair to one expert, a row of an
+                        // expert to one range of rows.
+                        unsafe { out.range(start(j, &rows), rows.len()) }.copy_from_slice(sums);
                     }
-                    let mut sums = [[0.0; BLOCK * TILE_ROWS]; 2];
-                    let [gate, up] = sums.each_mut().map(|sums| &mut sums[..n * rows.len()]);
-                    dot_rows(gate_tile, &block[..n], gate);
-                    dot_rows(up_tile, &block[..n], up);
-                    silu_mul(gate, up);
-                    for (j, values) in gate.chunks_exact(rows.len()).enumerate() {
-                        let start = (pair + j) * n_rows + rows.start;
-                        // SAFETY: a (pair, row) belongs to one task: a pair to one expert, a
-                        // row of an expert to one range of rows.
-                        unsafe { out.range(start, rows.len()) }.copy_from_slice(values);
-                    }
+                },
+            );
+            for_dots(&up, rows, columns, scratch, &mut |rows, j, sums| {
+                for (j, sums) in (j..).zip(sums.chunks_exact(rows.len())) {
+                    // SAFETY: as above.
+                    silu_mul(unsafe { out.range(start(j, &rows), rows.len()) }, sums);
                 }
             });
         });
@@ -241,35 +245,35 @@ impl Experts<'_> {
     /// `y[t] += Σ weight · W_down activations`; a task is some rows of all experts, in order.
     fn down(&self, workers: &Workers, groups: &ExpertGroups, activations: &[f32], y: &mut [f32]) {
         let (n_in, hidden) = (self.down.n_in(), self.down.n_rows());
-        let mut task_rows = task_rows(n_in * groups.active.len(), hidden).min(TILE_ROWS);
+        let shape = (1, hidden);
+        let mut task_rows = task_rows(workers, n_in, groups.n_pairs(), shape).min(MANY_ROWS);
         if self.down.layout().is_some() {
-            task_rows = TILE_ROWS;
+            task_rows = task_rows.next_multiple_of(TILE_ROWS);
         }
         let y = DisjointMut::new(y);
         workers.for_each(hidden.div_ceil(task_rows), &|task, scratch| {
             let rows = task * task_rows..hidden.min((task + 1) * task_rows);
             for expert in &groups.active {
                 let down = self.down.item(*expert as usize);
-                let tile = dequantized_tile(&down, rows.clone(), scratch);
                 let pairs = groups.pairs(*expert as usize);
-                for pair in pairs.clone().step_by(BLOCK) {
-                    let n = BLOCK.min(pairs.end - pair);
-                    let mut block = [[].as_slice(); BLOCK];
-                    for (j, row) in block[..n].iter_mut().enumerate() {
-                        *row = &activations[(pair + j) * n_in..][..n_in];
-                    }
-                    let mut sums = [0.0; BLOCK * TILE_ROWS];
-                    let sums = &mut sums[..n * rows.len()];
-                    dot_rows(tile, &block[..n], sums);
-                    for (j, sums) in sums.chunks_exact(rows.len()).enumerate() {
-                        let start = groups.tokens[pair + j] as usize * hidden + rows.start;
-                        // SAFETY: these columns of `y` belong to this task.
-                        let y = unsafe { y.range(start, rows.len()) };
-                        for (y, sum) in y.iter_mut().zip(sums) {
-                            *y += groups.weights[pair + j] * sum;
+                let row = |j: usize| &activations[(pairs.start + j) * n_in..][..n_in];
+                let columns: Columns<'_, '_> = (pairs.len(), &row);
+                for_dots(
+                    &down,
+                    rows.clone(),
+                    columns,
+                    scratch,
+                    &mut |rows, j, sums| {
+                        for (pair, sums) in (pairs.start + j..).zip(sums.chunks_exact(rows.len())) {
+                            let start = groups.tokens[pair] as usize * hidden + rows.start;
+                            // SAFETY: these columns of `y` belong to this task.
+                            let y = unsafe { y.range(start, rows.len()) };
+                            for (y, sum) in y.iter_mut().zip(sums) {
+                                *y += groups.weights[pair] * sum;
+                            }
                         }
-                    }
-                }
+                    },
+                );
             }
         });
     }

@@ -1,16 +1,20 @@
 //! `y = W·x` with quantised rows and f32 activations.
 //!
 //! Packed rows go to `packed/product.rs`; this is for rows in the order of the file.
-//! A task takes some rows of one matrix, dequantises a tile of them into the scratch memory of
-//! its worker, and dots the tile with the rows of all tokens, four at a time: prefill pays for
-//! decoding a row once a batch.
+//! A task takes some rows of one matrix. Rows of floats of 16 or 32 bits meet the rows of few tokens
+//! as they are, and are decoded a span at a time for those of many. Of other types a tile of rows is
+//! dequantised into the scratch memory of the worker and dotted with the rows of all tokens, four at a
+//! time: prefill pays for decoding a row once a batch.
 
 use std::ops::Range;
 
 use perigee_topology::DisjointMut;
 
 use crate::packed::{product, product_all};
-use crate::simd::{BLOCK, Panel, accumulate_rows, dot_rows};
+use crate::simd::{
+    BLOCK, Columns, FloatRows, MANY_ROWS, Panel, WORTH_MANY, accumulate_rows, dot_float_rows,
+    dot_many, dot_rows,
+};
 use crate::{Matrix, Stack, Workers};
 
 /// Rows dequantised at a time.
@@ -108,32 +112,80 @@ pub fn matmul_stack(
     if w.layout().is_some() {
         return product(workers, w, n_tokens, (x, x_at), (y, y_at));
     }
-    let task_rows = task_rows(n_in * n_tokens, n_rows);
+    let task_rows = task_rows(workers, n_in, n_tokens, (w.n_items(), n_rows));
     let n_tasks = n_rows.div_ceil(task_rows);
     let y = DisjointMut::new(y);
     workers.for_each(n_tasks * w.n_items(), &|task, scratch| {
         let (item, task) = (task / n_tasks, task % n_tasks);
-        let matrix = w.item(item);
-        let end = n_rows.min((task + 1) * task_rows);
-        for_tiles(task * task_rows..end, |rows| {
-            let tile = dequantized_tile(&matrix, rows.clone(), scratch);
-            for t in (0..n_tokens).step_by(BLOCK) {
-                let tokens = BLOCK.min(n_tokens - t);
-                let mut block = [[].as_slice(); BLOCK];
-                for (j, row) in block[..tokens].iter_mut().enumerate() {
-                    *row = &x[x_at.row(t + j, item)..][..n_in];
-                }
-                let mut sums = [0.0; BLOCK * TILE_ROWS];
-                let sums = &mut sums[..tokens * rows.len()];
-                dot_rows(tile, &block[..tokens], sums);
-                for (j, sums) in sums.chunks_exact(rows.len()).enumerate() {
-                    let start = y_at.row(t + j, item) + rows.start;
-                    // SAFETY: a (token, item, row) belongs to one task, and `y_at` keeps items
-                    // and tokens apart (asserted above).
+        let rows = task * task_rows..n_rows.min((task + 1) * task_rows);
+        let row = |t| &x[x_at.row(t, item)..][..n_in];
+        for_dots(
+            &w.item(item),
+            rows,
+            (n_tokens, &row),
+            scratch,
+            &mut |rows, t, sums| {
+                for (t, sums) in (t..).zip(sums.chunks_exact(rows.len())) {
+                    let start = y_at.row(t, item) + rows.start;
+                    // SAFETY: a (token, item, row) belongs to one task, and `y_at` keeps items and
+                    // tokens apart (asserted above).
                     unsafe { y.range(start, rows.len()) }.copy_from_slice(sums);
                 }
+            },
+        );
+    });
+}
+
+/// Some rows of a matrix.
+enum Tile<'a> {
+    AsTheyAre(FloatRows<'a>),
+    Decoded(Panel<'a>),
+}
+
+/// Takes dots: see [`for_dots`].
+type Body<'a> = &'a mut dyn FnMut(Range<usize>, usize, &[f32]);
+
+/// Calls `body(rows, t, sums)` with the dots `sums: [.., rows]` of some of the rows and the rows of
+/// activations `x` from `t` on, for all of both.
+pub(crate) fn for_dots(
+    matrix: &Matrix<'_>,
+    rows: Range<usize>,
+    (n, x): Columns<'_, '_>,
+    scratch: &mut [f32],
+    body: Body<'_>,
+) {
+    let mut rest = rows;
+    while n >= WORTH_MANY && !rest.is_empty() {
+        let these = rest.start..rest.end.min(rest.start + MANY_ROWS);
+        let Some(w) = matrix.float_rows(these.clone()) else {
+            break;
+        };
+        if !dot_many(w, (n, x), scratch, &mut |t, sums| {
+            body(these.clone(), t, sums)
+        }) {
+            break;
+        }
+        rest.start = these.end;
+    }
+    for_tiles(rest, |these| {
+        let tile = match matrix.float_rows(these.clone()) {
+            Some(w) => Tile::AsTheyAre(w),
+            None => Tile::Decoded(dequantized_tile(matrix, these.clone(), scratch)),
+        };
+        for t in (0..n).step_by(BLOCK) {
+            let n = BLOCK.min(n - t);
+            let mut block = [[].as_slice(); BLOCK];
+            for (j, row) in block[..n].iter_mut().enumerate() {
+                *row = x(t + j);
             }
-        });
+            let mut sums = [0.0; BLOCK * TILE_ROWS];
+            let sums = &mut sums[..n * these.len()];
+            match tile {
+                Tile::AsTheyAre(w) => dot_float_rows(w, &block[..n], sums),
+                Tile::Decoded(tile) => dot_rows(tile, &block[..n], sums),
+            }
+            body(these.clone(), t, sums);
+        }
     });
 }
 
@@ -175,7 +227,7 @@ pub fn matmul_stack_transposed(
 
 /// Rows as floats: where they are if they are floats, else decoded into the head of the scratch
 /// memory.
-pub(crate) fn dequantized_tile<'a>(
+fn dequantized_tile<'a>(
     matrix: &Matrix<'a>,
     rows: Range<usize>,
     scratch: &'a mut [f32],
@@ -194,16 +246,32 @@ pub(crate) fn dequantized_tile<'a>(
 }
 
 /// Calls `body` with consecutive ranges of up to [`TILE_ROWS`].
-pub(crate) fn for_tiles(rows: Range<usize>, mut body: impl FnMut(Range<usize>)) {
+fn for_tiles(rows: Range<usize>, mut body: impl FnMut(Range<usize>)) {
     for start in rows.clone().step_by(TILE_ROWS) {
         body(start..rows.end.min(start + TILE_ROWS));
     }
 }
 
-/// Rows of a task, when a row costs `row_macs`: whole tiles, unless a few rows are work enough.
-pub(crate) fn task_rows(row_macs: usize, n_rows: usize) -> usize {
-    let rows = TASK_MACS.div_ceil(row_macs.max(1));
-    let granule = if rows < TILE_ROWS { 4 } else { TILE_ROWS };
+/// Rows of a task of a loop over `n_items` matrices of `n_rows` each, whose rows of `n_in` meet those of
+/// `n_tokens`: with few tokens whole tiles, unless a few rows are work enough; with many as many as
+/// these meet at once, unless threads would go without.
+pub(crate) fn task_rows(
+    workers: &Workers,
+    n_in: usize,
+    n_tokens: usize,
+    (n_items, n_rows): (usize, usize),
+) -> usize {
+    /// Fewer rows than that are multiplied no faster.
+    const LEAST: usize = 4;
+    let rows = TASK_MACS.div_ceil((n_in * n_tokens).max(1));
+    let mut granule = match n_tokens {
+        WORTH_MANY.. => MANY_ROWS,
+        _ if rows < TILE_ROWS => LEAST,
+        _ => TILE_ROWS,
+    };
+    while granule > LEAST && n_items * n_rows.div_ceil(granule) < 2 * workers.n_threads() {
+        granule /= 2;
+    }
     rows.next_multiple_of(granule).min(n_rows).max(1)
 }
 

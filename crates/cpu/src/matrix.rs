@@ -5,7 +5,7 @@ use std::ops::Range;
 use perigee_quant::QuantKind;
 use perigee_quant::packed::{GROUP_ROWS, Layout};
 
-use crate::simd::{Isa, decode_row};
+use crate::simd::{FloatRows, Isa, decode_row};
 
 /// How rows lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +130,15 @@ impl<'a> Matrix<'a> {
         // SAFETY: any four bytes are a float.
         let (before, floats, after) = unsafe { bytes.align_to() };
         (before.is_empty() && after.is_empty()).then_some(floats)
+    }
+
+    /// The rows of a range in the order of the file, of types whose rows meet floats as they are.
+    pub(crate) fn float_rows(&self, rows: Range<usize>) -> Option<FloatRows<'a>> {
+        if self.order != Order::File {
+            return None;
+        }
+        let bytes = &self.bytes[rows.start * self.unit_bytes..rows.end * self.unit_bytes];
+        FloatRows::new(self.kind, self.n_in, bytes)
     }
 
     /// Decodes the rows of a range into `out: [rows.len(), n_in]`; of packed weights whole

@@ -29,6 +29,7 @@ mod words_avx2;
 
 mod decoding;
 mod exponential;
+mod float_rows;
 mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod lanes_x86;
@@ -42,6 +43,7 @@ mod row_blocks;
 
 pub(crate) use decoding::{F16Row, Q8Row, Row, decode_row};
 pub(crate) use exponential::{Soften, exp, exp_lanes};
+pub(crate) use float_rows::{Columns, FloatRows, MANY_ROWS, WORTH_MANY, dot_float_rows, dot_many};
 pub(crate) use isa::Isa;
 pub(crate) use lanes::{LANES, Lanes, Pair, sum_tree};
 pub(crate) use packing::pack_rows;

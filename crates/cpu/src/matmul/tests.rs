@@ -42,10 +42,17 @@ fn check_matmul(kind: QuantKind, n_in: usize, n_out: usize, n_tokens: usize) {
 
 #[test]
 fn matmul_is_the_product_and_does_not_depend_on_batch_or_threads() {
-    for kind in [QuantKind::F32, QuantKind::F16, QuantKind::Q8_0] {
+    for kind in [
+        QuantKind::F32,
+        QuantKind::F16,
+        QuantKind::Bf16,
+        QuantKind::Q8_0,
+    ] {
         for (n_in, n_out, n_tokens) in [(32, 1, 1), (96, 37, 5), (256, 64, 9), (512, 3, 2)] {
             check_matmul(kind, n_in, n_out, n_tokens);
         }
+        // Enough memory for spans.
+        check_matmul(kind, 1024, 37, 19);
     }
     check_matmul(QuantKind::F32, 37, 19, 6);
 }

@@ -2,7 +2,7 @@
 
 use perigee_quant::QuantKind;
 
-use super::lanes::{LANES, Lanes, f16_value};
+use super::lanes::{LANES, Lanes, bf16_value, f16_value};
 use super::{Isa, Kernel};
 
 /// Bytes of a Q8_0 block: an f16 scale and 32 codes.
@@ -56,6 +56,58 @@ impl Row for F16Row<'_> {
     }
 }
 
+/// Little-endian floats.
+#[derive(Clone, Copy)]
+pub(crate) struct F32Row<'a>(&'a [[u8; 4 * LANES]]);
+
+impl<'a> F32Row<'a> {
+    #[inline(always)]
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes.as_chunks().0)
+    }
+}
+
+impl Row for F32Row<'_> {
+    #[inline(always)]
+    fn n_chunks(self) -> usize {
+        self.0.len()
+    }
+
+    #[inline(always)]
+    unsafe fn chunk<L: Lanes>(self, i: usize) -> L {
+        let mut values = [0.0; LANES];
+        for (value, bytes) in values.iter_mut().zip(self.0[i].as_chunks::<4>().0) {
+            *value = f32::from_le_bytes(*bytes);
+        }
+        // SAFETY: promised by the caller.
+        unsafe { L::load(&values) }
+    }
+}
+
+/// Numbers of bfloat16: the high halves of floats.
+#[derive(Clone, Copy)]
+pub(crate) struct Bf16Row<'a>(&'a [[u8; 2 * LANES]]);
+
+impl<'a> Bf16Row<'a> {
+    #[inline(always)]
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes.as_chunks().0)
+    }
+}
+
+impl Row for Bf16Row<'_> {
+    #[inline(always)]
+    fn n_chunks(self) -> usize {
+        self.0.len()
+    }
+
+    #[inline(always)]
+    unsafe fn chunk<L: Lanes>(self, i: usize) -> L {
+        // SAFETY: promised by the caller.
+        unsafe { L::from_bf16(&self.0[i]) }
+    }
+}
+
 /// Blocks of Q8_0.
 #[derive(Clone, Copy)]
 pub(crate) struct Q8Row<'a>(&'a [[u8; Q8_0_BYTES]]);
@@ -91,6 +143,10 @@ pub(crate) fn decode_row(isa: Isa, kind: QuantKind, bytes: &[u8], out: &mut [f32
             assert_eq!(bytes.len(), 2 * out.len());
             isa.run(F16 { bytes, out });
         }
+        QuantKind::Bf16 => {
+            assert_eq!(bytes.len(), 2 * out.len());
+            isa.run(Bf16 { bytes, out });
+        }
         QuantKind::Q8_0 => {
             assert_eq!(bytes.len() * 32, Q8_0_BYTES * out.len());
             isa.run(Q8_0 { bytes, out });
@@ -115,6 +171,26 @@ impl Kernel for F16<'_> {
         unsafe { decode_chunks::<L>(F16Row(words), values) };
         for (bytes, out) in tail_words.as_chunks::<2>().0.iter().zip(tail) {
             *out = f16_value(u16::from_le_bytes(*bytes));
+        }
+    }
+}
+
+struct Bf16<'a> {
+    bytes: &'a [u8],
+    out: &'a mut [f32],
+}
+
+impl Kernel for Bf16<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let (values, tail) = self.out.as_chunks_mut::<LANES>();
+        // SAFETY: passed on from the caller.
+        unsafe { decode_chunks::<L>(Bf16Row::new(self.bytes), values) };
+        let tail_bytes = self.bytes.as_chunks::<{ 2 * LANES }>().1.as_chunks::<2>();
+        for (bytes, out) in tail_bytes.0.iter().zip(tail) {
+            *out = bf16_value(*bytes);
         }
     }
 }

@@ -23,6 +23,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn splat_f16(bytes: [u8; 2]) -> Self;
     /// The values of sixteen little-endian binary16 numbers.
     unsafe fn from_f16(bytes: &[u8; 2 * LANES]) -> Self;
+    /// The values of sixteen little-endian bfloat16 numbers.
+    unsafe fn from_bf16(bytes: &[u8; 2 * LANES]) -> Self;
     /// The values of sixteen signed bytes.
     unsafe fn from_i8(bytes: &[u8; LANES]) -> Self;
     unsafe fn add(self, other: Self) -> Self;
@@ -85,6 +87,12 @@ pub(crate) fn f16_value(bits: u16) -> f32 {
     f32::from_bits(sign | value)
 }
 
+/// The value of a little-endian bfloat16 number.
+#[inline(always)]
+pub(crate) fn bf16_value([low, high]: [u8; 2]) -> f32 {
+    f32::from_le_bytes([0, 0, low, high])
+}
+
 /// What [`Lanes::store_i16`] stores of a lane.
 #[inline(always)]
 fn low_half(x: f32) -> i16 {
@@ -116,6 +124,14 @@ impl Lanes for [f32; LANES] {
         let mut values = [0.0; LANES];
         for (value, bytes) in values.iter_mut().zip(bytes.as_chunks::<2>().0) {
             *value = f16_value(u16::from_le_bytes(*bytes));
+        }
+        values
+    }
+    #[inline(always)]
+    unsafe fn from_bf16(bytes: &[u8; 2 * LANES]) -> Self {
+        let mut values = [0.0; LANES];
+        for (value, bytes) in values.iter_mut().zip(bytes.as_chunks::<2>().0) {
+            *value = bf16_value(*bytes);
         }
         values
     }

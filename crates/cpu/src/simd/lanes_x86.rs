@@ -45,6 +45,14 @@ impl Lanes for __m512 {
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(bytes.as_ptr().cast())) }
     }
     #[inline(always)]
+    unsafe fn from_bf16(bytes: &[u8; 2 * LANES]) -> Self {
+        // SAFETY: see `splat`; unaligned load of 32 bytes.
+        unsafe {
+            let words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(bytes.as_ptr().cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(words))
+        }
+    }
+    #[inline(always)]
     unsafe fn from_i8(bytes: &[u8; LANES]) -> Self {
         // SAFETY: see `splat`; 16 bytes, unaligned load.
         unsafe {
@@ -208,6 +216,18 @@ impl Lanes for [__m256; 2] {
             [
                 _mm256_cvtph_ps(_mm_loadu_si128(start)),
                 _mm256_cvtph_ps(_mm_loadu_si128(start.add(1))),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn from_bf16(bytes: &[u8; 2 * LANES]) -> Self {
+        // SAFETY: see `splat`; unaligned loads of 16 bytes each.
+        unsafe {
+            let first = _mm_loadu_si128(bytes.as_ptr().cast());
+            let second = _mm_loadu_si128(bytes.as_ptr().add(16).cast());
+            [
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(first))),
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(second))),
             ]
         }
     }

@@ -1,5 +1,6 @@
 //! Products of a panel of rows with up to four rows: dots, and weighted sums of the rows.
 
+use super::decoding::Row;
 use super::lanes::{LANES, Lanes, sum_tree};
 use super::{Isa, Kernel};
 
@@ -151,18 +152,7 @@ unsafe fn dot_block<L: Lanes, const R: usize, const T: usize>(
     // SAFETY: passed on from the caller.
     unsafe {
         let mut lanes = [[L::splat(0.0); R]; T];
-        for i in 0..n {
-            let mut w_lanes = [L::splat(0.0); R];
-            for r in 0..R {
-                w_lanes[r] = L::load(&w[r][i]);
-            }
-            for t in 0..T {
-                let x = L::load(&x[t][i]);
-                for r in 0..R {
-                    lanes[t][r] = lanes[t][r].fma(w_lanes[r], x);
-                }
-            }
-        }
+        add_chunks(&mut lanes, w, x, n);
         let mut sums = [[0.0; R]; T];
         for t in 0..T {
             for r in 0..R {
@@ -180,6 +170,37 @@ unsafe fn dot_block<L: Lanes, const R: usize, const T: usize>(
         }
         sums
     }
+}
+
+/// `lanes[t][r] += w[r, i] · x[t, i]` for the first `n` sixteens of rows that have as many.
+///
+/// # Safety
+/// The CPU has the instruction set of `L`.
+#[inline(always)]
+pub(super) unsafe fn add_chunks<L: Lanes, W: Row, const R: usize, const T: usize>(
+    lanes: &mut [[L; R]; T],
+    w: [W; R],
+    x: [&[[f32; LANES]]; T],
+    n: usize,
+) {
+    // In registers of their own: through the reference they would be stored in every round.
+    let mut sums = *lanes;
+    // SAFETY: passed on from the caller.
+    unsafe {
+        for i in 0..n {
+            let mut w_lanes = [L::splat(0.0); R];
+            for r in 0..R {
+                w_lanes[r] = w[r].chunk(i);
+            }
+            for t in 0..T {
+                let x = L::load(&x[t][i]);
+                for r in 0..R {
+                    sums[t][r] = sums[t][r].fma(w_lanes[r], x);
+                }
+            }
+        }
+    }
+    *lanes = sums;
 }
 
 /// `n` chunks of sixteen of each row, and the rests.

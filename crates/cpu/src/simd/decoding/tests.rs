@@ -20,6 +20,7 @@ fn rows_decode_to_the_bits_of_the_quantisation() {
         .collect();
     for (kind, bytes, n) in [
         (QuantKind::F16, &words, words.len() / 2),
+        (QuantKind::Bf16, &words, words.len() / 2),
         (QuantKind::Q8_0, &blocks, blocks.len() / 34 * 32),
     ] {
         let mut want = vec![f32::NAN; n];
