@@ -3,8 +3,10 @@
 //! For types of small blocks without sub-blocks. Integers of those leave the tiles after 32 columns to
 //! meet their scales, which takes three times as long as multiplying them; here scales are in the
 //! weights, and sums stay. Taking weights apart is as long as multiplying them with some hundred
-//! rows, so that those that come next are taken apart while tiles are multiplied. The numbers are not those of `dot.rs` but closer to exact ones: weights and
-//! activations have 8 significant bits each, where activations of 8-bit integers share a scale.
+//! rows, so that those that come next are taken apart while tiles are multiplied.
+//!
+//! The numbers are not those of `dot.rs` but closer to exact ones: weights and activations have 8
+//! significant bits each, where activations of 8-bit integers share a scale.
 
 use perigee_quant::packed::{CHUNK_LEN, GROUP_ROWS};
 

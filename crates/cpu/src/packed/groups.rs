@@ -109,8 +109,8 @@ struct Columns<'a> {
 /// Calls `body(group, first, y)` with the dot products `y[j][r]` of row r of the group and
 /// column `first + j`, for all the groups and columns, some columns at a time.
 ///
-/// `column(i)` is a row of `n_in` activations, rounded as [`Kernels::rounding`] says for as many. Rows in the order of the file are packed in `scratch`
-/// if that is worth it and there is room.
+/// `column(i)` is a row of `n_in` activations, rounded as [`Kernels::rounding`] says for as many. Rows
+/// in the order of the file are packed in `scratch` if that is worth it and there is room.
 ///
 /// # Safety
 /// The kernels are those of the matrix's type and order, on instructions that the CPU has; for

@@ -220,8 +220,8 @@ impl Tiles for Avx512 {
 }
 
 /// Sums of products of 16-bit integers `256 · high + low`, high bytes signed: `c` gets 16 rows of
-/// `Σ high · high`, of `Σ high · low + low · high` and of `Σ low · low`, over `n_steps` of 64 columns, at least one.
-/// For every step `a` has 16 rows of 64 high bytes, then those of low ones; `b` likewise 16 quads.
+/// `Σ high · high`, of `Σ high · low + low · high` and of `Σ low · low`, over `n_steps` of 64 columns,
+/// at least one. For every step `a` has 16 rows of 64 high bytes, then those of low ones; `b` likewise 16 quads.
 ///
 /// # Safety
 /// The CPU has tiles that the process may use, and `tiles` were made for 64 columns on this thread; the
