@@ -10,7 +10,7 @@ use perigee_topology::DisjointMut;
 
 use crate::matmul::{TILE_ROWS, for_dots, task_rows};
 use crate::packed::{integer_down, integer_gate_up};
-use crate::simd::{Columns, MANY_ROWS};
+use crate::simd::Columns;
 use crate::{Stack, Workers, silu_mul};
 
 /// One expert of one token.
@@ -197,7 +197,7 @@ pub fn feed_experts<const N: usize>(
 impl Experts<'_> {
     /// Scratch floats that a worker needs.
     pub fn scratch_len(hidden: usize, intermediate: usize) -> usize {
-        TILE_ROWS * (2 * hidden).max(intermediate)
+        TILE_ROWS * hidden.max(intermediate)
     }
 
     /// `activations[pair] = silu(W_gate x) ⊙ W_up x`; a task is some rows of one expert.
@@ -246,7 +246,7 @@ impl Experts<'_> {
     fn down(&self, workers: &Workers, groups: &ExpertGroups, activations: &[f32], y: &mut [f32]) {
         let (n_in, hidden) = (self.down.n_in(), self.down.n_rows());
         let shape = (1, hidden);
-        let mut task_rows = task_rows(workers, n_in, groups.n_pairs(), shape).min(MANY_ROWS);
+        let mut task_rows = task_rows(workers, n_in, groups.n_pairs(), shape);
         if self.down.layout().is_some() {
             task_rows = task_rows.next_multiple_of(TILE_ROWS);
         }

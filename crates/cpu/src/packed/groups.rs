@@ -25,6 +25,7 @@ const WORTH_TILES: usize = 16;
 /// Columns for which tiles of bf16 are used, no fewer than [`WORTH_PACKING`]: making them of weights
 /// costs, by the count of instructions, as much as they save with some twenty.
 const WORTH_BF16: usize = 32;
+const _: () = assert!(WORTH_BF16 >= WORTH_PACKING, "tiles are of packed rows");
 /// Activations that stay in the second-level cache while they meet the groups of a task.
 const CACHED_BYTES: usize = 256 << 10;
 
@@ -33,15 +34,15 @@ pub(super) struct Kernels {
     /// For few columns where rows are in the order of the file.
     file: Option<Kernel>,
     packed: PackedKernels,
-    layout: &'static Layout,
 }
 
 /// Those of packed rows.
 #[derive(Clone, Copy)]
 struct PackedKernels {
+    layout: &'static Layout,
     kernel: Kernel,
     /// For many columns.
-    tiles: Option<(TileKernel, &'static Layout)>,
+    tiles: Option<TileKernel>,
     /// For many columns in bf16.
     bf16: Option<Bf16Kernel>,
 }
@@ -49,10 +50,18 @@ struct PackedKernels {
 impl Kernels {
     /// For weights that meet rounded activations, on this CPU.
     pub(super) fn of(workers: &Workers, stack: &Stack<'_>) -> Self {
-        let isa = Isa::best();
+        if workers.is_deterministic() {
+            Self::on(Isa::best(), stack)
+        } else {
+            Self::fastest(Isa::best(), stack, workers.scratch_len())
+        }
+    }
+
+    /// For another instruction set, with so much scratch memory.
+    pub(super) fn fastest(isa: Isa, stack: &Stack<'_>, scratch_len: usize) -> Self {
         let exact = Self::on(isa, stack);
-        if isa.has_bf16_tiles() && !workers.is_deterministic() {
-            exact.or_bf16(stack, workers.scratch_len())
+        if isa.has_bf16_tiles() {
+            exact.or_bf16(stack, scratch_len)
         } else {
             exact
         }
@@ -65,15 +74,14 @@ impl Kernels {
             kernel.expect("types with a layout have kernels")
         };
         let layout = stack.layout().expect("weights that meet integers have one");
-        let tiles = || Some((tile_kernel(stack.kind())?, layout));
         Self {
             file: (stack.order() == Order::File).then(|| kernel(Order::File)),
             packed: PackedKernels {
+                layout,
                 kernel: kernel(Order::Packed),
-                tiles: if isa == Isa::Amx { tiles() } else { None },
+                tiles: tile_kernel(stack.kind()).filter(|_| isa == Isa::Amx),
                 bf16: None,
             },
-            layout,
         }
     }
 
@@ -91,7 +99,7 @@ impl Kernels {
         if self.packed.bf16.is_some() && n_columns >= WORTH_BF16 {
             Rounding::Bf16
         } else {
-            Rounding::Int8(self.layout.form())
+            Rounding::Int8(self.packed.layout.form())
         }
     }
 }
@@ -177,7 +185,8 @@ unsafe fn products(
         unsafe { bf16_products(bf16, (weights, groups), columns, scratch, body) };
         return;
     }
-    if let Some((tiles, layout)) = kernels.tiles.filter(|_| n >= WORTH_TILES) {
+    if let Some(tiles) = kernels.tiles.filter(|_| n >= WORTH_TILES) {
+        let layout = kernels.layout;
         let most = TilePanel::most_rows(layout, n_in, scratch.len());
         if most > 0 {
             for first in (0..n).step_by(most) {

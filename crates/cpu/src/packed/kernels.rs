@@ -142,6 +142,8 @@ impl TileKernel {
 /// Dot products of some groups of packed rows with many rows of activations, near the canonical ones.
 #[derive(Clone, Copy)]
 pub(crate) struct Bf16Kernel {
+    /// # Safety
+    /// As [`dot`](Self::dot).
     dot: unsafe fn(&[*const u8], &mut Bf16Panel<'_>),
 }
 

@@ -60,10 +60,7 @@ pub fn kernel_speed(
     let weights = random_groups(&workers, (kind, order), n_groups)?;
     let stack = stack((kind, order), CACHED_ROWS, &weights)?;
     let mut scratch = vec![0.0; crate::scratch_len(N_IN)];
-    let mut kernels = Kernels::on(isa, &stack);
-    if isa.has_bf16_tiles() {
-        kernels = kernels.or_bf16(&stack, scratch.len());
-    }
+    let kernels = Kernels::fastest(isa, &stack, scratch.len());
     let x = vec![0.5; N_IN];
     let mut rounded = Rounded::default();
     let (roundings, row) = ([[kernels.rounding(n_columns)]], |_| &x[..]);

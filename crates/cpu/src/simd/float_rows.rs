@@ -118,7 +118,7 @@ impl<'a> Encoded<'a> for Bf16Row<'a> {
 pub(crate) fn dot_float_rows(w: FloatRows<'_>, x: &[&[f32]], out: &mut [f32]) {
     assert_eq!(out.len(), x.len() * w.n_rows());
     assert!(x.iter().all(|x| x.len() == w.n_in));
-    Isa::best().run(Few { w, x, out });
+    Isa::best().run(On(Few { w, x, out }));
 }
 
 /// Calls `body(t, sums)` with the sums `[.., rows]` of [`dot_float_rows`] for the rows of activations
@@ -158,16 +158,44 @@ fn dot_many_with(
         let lens = [n_rows * SPAN, n * n_rows * LANES, n * n_rows];
         let [tile, lanes, sums] = take_parts(scratch, lens);
         let (tile, lanes) = (tile.as_chunks_mut().0, lanes.as_chunks_mut().0);
-        isa.run(Many {
+        isa.run(On(Many {
             w,
             x: &|t| x(first + t),
             tile,
             lanes,
             sums,
-        });
+        }));
         body(first, sums);
     }
     true
+}
+
+/// A loop over rows of any encoding.
+trait OnRows<'a> {
+    fn rows(&self) -> FloatRows<'a>;
+
+    /// # Safety
+    /// The CPU has the instruction set of `L`; the rows are of this encoding.
+    unsafe fn of<L: Lanes, W: Encoded<'a>>(self);
+}
+
+/// Such a loop with the encoding of its rows.
+struct On<K>(K);
+
+impl<'a, K: OnRows<'a>> Kernel for On<K> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            match self.0.rows().encoding {
+                Encoding::F32 => self.0.of::<L, F32Row<'_>>(),
+                Encoding::F16 => self.0.of::<L, F16Row<'_>>(),
+                Encoding::Bf16 => self.0.of::<L, Bf16Row<'_>>(),
+            }
+        }
+    }
 }
 
 /// [`dot_float_rows`].
@@ -177,17 +205,21 @@ struct Few<'a> {
     out: &'a mut [f32],
 }
 
-impl Kernel for Few<'_> {
-    type Output = ();
+impl<'a> OnRows<'a> for Few<'a> {
+    fn rows(&self) -> FloatRows<'a> {
+        self.w
+    }
 
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
+    unsafe fn of<L: Lanes, W: Encoded<'a>>(self) {
         // SAFETY: passed on from the caller.
         unsafe {
-            match self.w.encoding {
-                Encoding::F32 => self.of::<L, F32Row<'_>>(),
-                Encoding::F16 => self.of::<L, F16Row<'_>>(),
-                Encoding::Bf16 => self.of::<L, Bf16Row<'_>>(),
+            match *self.x {
+                [a] => self.dots::<L, W, 1>([a]),
+                [a, b] => self.dots::<L, W, 2>([a, b]),
+                [a, b, c] => self.dots::<L, W, 3>([a, b, c]),
+                [a, b, c, d] => self.dots::<L, W, 4>([a, b, c, d]),
+                _ => panic!("{} rows in a block", self.x.len()),
             }
         }
     }
@@ -195,25 +227,9 @@ impl Kernel for Few<'_> {
 
 impl<'a> Few<'a> {
     /// # Safety
-    /// The CPU has the instruction set of `L`.
-    #[inline(always)]
-    unsafe fn of<L: Lanes, W: Encoded<'a>>(self) {
-        // SAFETY: passed on from the caller.
-        unsafe {
-            match *self.x {
-                [a] => self.rows::<L, W, 1>([a]),
-                [a, b] => self.rows::<L, W, 2>([a, b]),
-                [a, b, c] => self.rows::<L, W, 3>([a, b, c]),
-                [a, b, c, d] => self.rows::<L, W, 4>([a, b, c, d]),
-                _ => panic!("{} rows in a block", self.x.len()),
-            }
-        }
-    }
-
-    /// # Safety
     /// As `of`.
     #[inline(always)]
-    unsafe fn rows<L: Lanes, W: Encoded<'a>, const T: usize>(self, x: [&[f32]; T]) {
+    unsafe fn dots<L: Lanes, W: Encoded<'a>, const T: usize>(self, x: [&[f32]; T]) {
         let n_rows = self.w.n_rows();
         let mut r = 0;
         // SAFETY: passed on from the caller.
@@ -274,25 +290,11 @@ struct Many<'a, 'x> {
     sums: &'a mut [f32],
 }
 
-impl Kernel for Many<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        // SAFETY: passed on from the caller.
-        unsafe {
-            match self.w.encoding {
-                Encoding::F32 => self.of::<L, F32Row<'_>>(),
-                Encoding::F16 => self.of::<L, F16Row<'_>>(),
-                Encoding::Bf16 => self.of::<L, Bf16Row<'_>>(),
-            }
-        }
+impl<'a> OnRows<'a> for Many<'a, '_> {
+    fn rows(&self) -> FloatRows<'a> {
+        self.w
     }
-}
 
-impl<'a> Many<'a, '_> {
-    /// # Safety
-    /// The CPU has the instruction set of `L`.
     #[inline(always)]
     unsafe fn of<L: Lanes, W: Encoded<'a>>(self) {
         let Self {

@@ -32,7 +32,7 @@ fn dots_with_few_rows_are_the_stated_sums() {
                 for isa in Isa::available() {
                     let mut out = vec![f32::NAN; n * n_rows];
                     let (x, out_mut) = (&rows[..], &mut out[..]);
-                    isa.run(Few { w, x, out: out_mut });
+                    isa.run(On(Few { w, x, out: out_mut }));
                     let what = format!("{} {} {n_in} {n}", kind.name(), isa.name());
                     assert_eq!(bits(&out), bits(&expected), "{what}");
                 }
